@@ -1,0 +1,1 @@
+"""What users write: Kubernetes and Istio documents, read with line numbers, checked, stored, watched."""

@@ -1,0 +1,1 @@
+"""The words of the mesh: Identity, Host, Port, Workload, Instance, Service."""

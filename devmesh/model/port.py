@@ -1,0 +1,81 @@
+"""A port of a Service, and what is spoken on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Protocol(Enum):
+    """What is spoken on a port. `AUTO` is decided per connection, by its first bytes."""
+
+    AUTO = "auto"
+    HTTP = "http"
+    HTTP2 = "http2"
+    GRPC = "grpc"
+    GRPC_WEB = "grpc-web"
+    HTTPS = "https"
+    TLS = "tls"
+    TCP = "tcp"
+    MONGO = "mongo"
+    MYSQL = "mysql"
+    REDIS = "redis"
+    UDP = "udp"
+
+    @property
+    def is_http(self) -> bool:
+        """Whether the proxy reads requests here (HTTPS and TLS are opaque to it)."""
+        return self in _HTTP
+
+    @property
+    def is_http2(self) -> bool:
+        return self in (Protocol.HTTP2, Protocol.GRPC)
+
+
+_HTTP = {Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB}
+_APP_PROTOCOLS = {
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "kubernetes.io/ws": Protocol.HTTP,
+    "kubernetes.io/wss": Protocol.HTTPS,
+}
+# Server speaks first, or the ports are so well known that Istio never sniffs them.
+_NEVER_SNIFFED = {25: Protocol.TCP, 3306: Protocol.TCP, 27017: Protocol.MONGO}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of a Service.
+
+    `target` is where the workload listens: a number, or the name of a container's port that
+    is looked up per instance.
+    """
+
+    name: str
+    number: int
+    protocol: Protocol
+    target: int | str
+
+
+def protocol_of(
+    name: str, app_protocol: str | None = None, transport: str = "TCP", number: int = 0
+) -> Protocol:
+    """Return what a Service port speaks.
+
+    Istio, "Explicit protocol selection": ``appProtocol`` first, then the name up to its first
+    dash (``http-web``), else unknown: sniffed, save on 25, 3306 and 27017.
+    """
+    if transport.upper() == "UDP":
+        return Protocol.UDP
+    if app_protocol:
+        known = _APP_PROTOCOLS.get(app_protocol.lower()) or _named(app_protocol)
+        if known is not None:
+            return known
+    return _named(name) or _named(name.partition("-")[0]) or _NEVER_SNIFFED.get(number, Protocol.AUTO)
+
+
+def _named(word: str) -> Protocol | None:
+    try:
+        found = Protocol(word.lower())
+    except ValueError:
+        return None
+    return None if found is Protocol.AUTO else found

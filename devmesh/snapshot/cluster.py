@@ -1,0 +1,126 @@
+"""Groups of endpoints that a request can be sent to, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from devmesh.model.identity import Identity
+from devmesh.model.workload import Workload
+from devmesh.snapshot.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address to connect to.
+
+    `instance` is the instance in whose network namespace the socket is made; None is a place
+    outside the mesh. `mtls` says that the hop is mutual TLS (auto mTLS was decided when compiled:
+    the endpoint is meshed and its PeerAuthentication does not say DISABLE).
+    """
+
+    address: str
+    port: int
+    instance: str | None = None
+    workload: Workload | None = None
+    identity: Identity | None = None
+    mtls: bool = False
+    weight: int = 1
+    locality: str = ""
+
+
+class Balancing(Enum):
+    LEAST_REQUEST = "LEAST_REQUEST"  # Istio's default
+    ROUND_ROBIN = "ROUND_ROBIN"
+    RANDOM = "RANDOM"
+    PASSTHROUGH = "PASSTHROUGH"
+
+
+class ClusterKind(Enum):
+    """How the endpoints are found (Envoy's discovery types)."""
+
+    EDS = "EDS"
+    STATIC = "STATIC"
+    STRICT_DNS = "STRICT_DNS"
+    LOGICAL_DNS = "LOGICAL_DNS"
+    ORIGINAL_DST = "ORIGINAL_DST"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRef:
+    """What telemetry says of the destination service (Istio's destination_service* labels)."""
+
+    host: str
+    name: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Connection pool limits (DestinationRule's names; Istio's defaults: unlimited). Times in seconds."""
+
+    max_connections: int = 2**32 - 1
+    max_pending_requests: int = 2**32 - 1
+    max_requests: int = 2**32 - 1
+    max_requests_per_connection: int = 0  # 0: no limit
+    max_retries: int = 2**32 - 1
+    connect_timeout: float = 10.0
+    idle_timeout: float = 3600.0
+    tcp_idle_timeout: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierDetection:
+    """DestinationRule's outlierDetection; 0 for a count means that detector is off."""
+
+    consecutive_5xx: int = 5
+    consecutive_gateway: int = 0
+    interval: float = 10.0
+    base_ejection_time: float = 30.0
+    max_ejection_percent: int = 10
+    min_health_percent: int = 0
+
+
+class TlsMode(Enum):
+    """How a client side speaks to a cluster: AUTO is decided by the endpoint (its `mtls`)."""
+
+    AUTO = "AUTO"
+    DISABLE = "DISABLE"
+    SIMPLE = "SIMPLE"
+    MUTUAL = "MUTUAL"
+    ISTIO_MUTUAL = "ISTIO_MUTUAL"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """ClientTLSSettings, with secrets already read (PEM); `sans` empty: the endpoints' own identities."""
+
+    mode: TlsMode = TlsMode.AUTO
+    sni: str = ""
+    sans: tuple[str, ...] = ()
+    ca_pem: str = field(default="", repr=False)
+    certificate_pem: str = field(default="", repr=False)
+    key_pem: str = field(default="", repr=False)
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One subset of one port of one service, as seen by one client.
+
+    Named as in Istio: ``outbound|9080|v1|reviews.default.svc.cluster.local``,
+    ``inbound|9080||``, PassthroughCluster, BlackHoleCluster.
+    """
+
+    name: str
+    service: ServiceRef
+    port: int
+    subset: str = ""
+    kind: ClusterKind = ClusterKind.EDS
+    endpoints: tuple[Endpoint, ...] = ()
+    balancing: Balancing = Balancing.LEAST_REQUEST
+    tls: UpstreamTls = UpstreamTls()
+    http2: bool = False
+    limits: Limits = Limits()
+    outlier: OutlierDetection | None = None
+    origin: Origin | None = None

@@ -1,0 +1,50 @@
+"""The compiled mesh, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from devmesh.model.service import Service
+from devmesh.model.workload import Instance
+from devmesh.snapshot.proxy import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """MeshConfig in force, as far as the lower layers read it."""
+
+    trust_domain: str = "cluster.local"
+    domain: str = "cluster.local"
+    root_namespace: str = "istio-system"
+    access_log: str = "/dev/stdout"  # "" is off
+    access_log_json: bool = False
+    access_log_format: str = ""
+    sampling_percent: float = 100.0
+    sniff_timeout: float = 0.1  # seconds to wait for a client's first bytes on an AUTO port; 0: for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the data plane decides by. A request takes the current one once and keeps to it.
+
+    Attributes:
+        version: Grows by one with each publication.
+        proxies: By instance id; instances without a proxy are not in it.
+        instances: All instances, by id, meshed or not, ready or not.
+        by_address: The instance that owns a pod address.
+        services: By fully qualified host.
+        names: What DNS answers: fully qualified host (or ``*.suffix``) to addresses, virtual ones
+            or, for headless services, those of the ready instances. Empty: a name without address.
+        backends: For callers without a proxy, what kube-proxy knows: (virtual address, port) to the
+            ready (address, port)s behind it.
+    """
+
+    version: int = 0
+    proxies: Mapping[str, Proxy] = field(default_factory=dict)
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    by_address: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Service] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    backends: Mapping[tuple[str, int], tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    mesh: MeshSettings = MeshSettings()

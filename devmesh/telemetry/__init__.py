@@ -1,0 +1,1 @@
+"""What happened: one record per request or connection, folded into bounded memory."""

@@ -1,0 +1,82 @@
+"""One request or connection, as the proxy saw it: what all telemetry is folded from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from devmesh.model.workload import Workload
+from devmesh.snapshot.cluster import ServiceRef
+from devmesh.snapshot.origin import Origin
+
+Reporter = Literal["source", "destination"]
+
+
+@dataclass(slots=True)
+class Record:
+    """Filled by the proxy while a request goes on, and handed over once, at its end.
+
+    A request over the hop gives two records, one by each side (`reporter`). Times are seconds:
+    `started` since the epoch, the others as durations; None is "did not happen". Sizes are bytes of
+    body. A TCP connection has `protocol` "tcp" and no method, path or status. Mutable and without
+    defaults for lists, since one is made per request on the hot path.
+    """
+
+    reporter: Reporter
+    instance: str  # the id of the instance whose proxy reports
+    source: Workload | None
+    destination: Workload | None
+    service: ServiceRef | None
+    started: float
+    protocol: str = "http"  # http, grpc, tcp
+    http_version: str = "HTTP/1.1"
+    method: str = ""
+    path: str = ""
+    original_path: str = ""
+    authority: str = ""
+    status: int = 0
+    grpc_status: int | None = None
+    flags: str = ""  # Envoy's response flags, comma-separated; "" is none
+    details: str = ""  # response code details (via_upstream, route_not_found, ...)
+    termination: str = ""  # connection termination details
+    transport_failure: str = ""
+    duration: float = 0.0
+    upstream_time: float | None = None  # x-envoy-upstream-service-time
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    mtls: bool = False
+    source_principal: str = ""
+    destination_principal: str = ""
+    user_agent: str = ""
+    forwarded_for: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    sampled: bool = False
+    upstream_host: str = ""
+    upstream_cluster: str = ""
+    upstream_local: str = ""
+    downstream_local: str = ""
+    downstream_remote: str = ""
+    server_name: str = ""
+    route: str = ""
+    operation: str = ""
+    attempts: int = 1
+    origin: Origin | None = None  # the rule that routed it
+
+
+class RecordSink:
+    """Where the proxy's records go. Each call is synchronous, never blocks and costs a few microseconds."""
+
+    def request(self, record: Record) -> None:
+        """Take a finished request."""
+
+    def opened(self, record: Record) -> None:
+        """Take a TCP connection that has begun (istio_tcp_connections_opened_total)."""
+
+    def progress(self, record: Record, received: int, sent: int) -> None:
+        """Take the bytes that an open TCP connection has moved since the last call."""
+
+    def closed(self, record: Record) -> None:
+        """Take a TCP connection's end."""
