@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UI_SOURCES := $(shell find ui -path ui/node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: demo test lint format bench soak ui clean wheel
+.PHONY: demo test lint format bench soak ui clean wheel image
 
 demo: $(VENV)/.installed devmesh/api/ui/index.html
 	@bash .ci/demo
@@ -35,6 +35,9 @@ ui: devmesh/api/ui/index.html
 
 wheel: $(VENV)/.installed-dev devmesh/api/ui/index.html
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+image: $(VENV)/.installed devmesh/api/ui/index.html
+	@bash .ci/image
 
 $(VENV)/.installed: pyproject.toml .ci/packages
 	@bash .ci/packages demo
