@@ -230,9 +230,7 @@ class _Load:
                     await stream.send_all(self._request)
                     keep = await self._answer(stream)
             except (OSError, trio.BrokenResourceError, trio.TooSlowError, ConnectionError) as error:
-                # trio's own messages wrap the operating system's, which says what happened.
-                reason = error.__cause__ or error
-                self.summary.errors[getattr(reason, "strerror", None) or str(reason) or type(error).__name__] += 1
+                self.summary.errors[_reason(error)] += 1
                 keep = False
                 await trio.sleep(0.01)
             else:
@@ -259,6 +257,13 @@ class _Load:
                 raise ConnectionError(f"not an HTTP response: {error}") from error
         self.summary.codes[parser.get_status_code()] += 1
         return bool(parser.should_keep_alive())
+
+
+def _reason(error: BaseException) -> str:
+    """Return the operating system's words: trio wraps its errors, in a group for each address tried."""
+    while error.__cause__ or isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _text(summary: Summary) -> str:
