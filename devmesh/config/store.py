@@ -58,6 +58,7 @@ class Stored:
     key: Key
     raw: Raw
     version: int
+    decoded: Any = field(default=None, init=False, compare=False, repr=False)  # kept by `config.typed`
 
     @property
     def metadata(self) -> Raw:
