@@ -1,1 +1,1 @@
-"""Who is calling and how it is proven: identities' certificates, the CA, TLS contexts, policy decisions."""
+"""Who is who: the certificate authority in memory, certificates and the TLS contexts made of them."""
