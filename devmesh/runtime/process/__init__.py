@@ -1,0 +1,1 @@
+"""Pods whose containers are plain local processes, in namespaces of their own."""
