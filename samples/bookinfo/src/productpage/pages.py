@@ -22,12 +22,13 @@ input,button{font:14px/1.4 system-ui,sans-serif;padding:6px 10px;border-radius:6
 background:var(--card);color:inherit;width:112px}button{width:auto;background:var(--cloth);border-color:var(--cloth);
 color:#fff;cursor:pointer}:focus-visible{outline:2px solid var(--gold);outline-offset:2px}
 .who{font:14px/1.4 system-ui,sans-serif;color:var(--soft)}.who b{color:var(--ink)}
-.book{display:grid;grid-template-columns:220px 1fr;gap:44px;padding:52px 0 40px;align-items:start}
+.book{display:grid;grid-template-columns:220px 1fr;gap:44px;padding:44px 0 34px;align-items:start}
 .cover{width:220px;border-radius:3px 8px 8px 3px;box-shadow:0 1px 2px #0003,0 14px 34px #0000002e;display:block}
 h1{font-size:42px;line-height:1.1;letter-spacing:-.02em;margin:4px 0 6px;text-wrap:balance}
 .by{color:var(--soft);margin:0 0 18px;font-style:italic}.about{max-width:58ch;margin:0}
-h2{font-size:21px;margin:0 0 14px;letter-spacing:-.01em}section{border-top:1px solid var(--line);padding:32px 0}
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:16px 28px;margin:0}
+h2{font-size:21px;margin:0 0 14px;letter-spacing:-.01em}section{border-top:1px solid var(--line);padding:28px 0}
+.book section{margin-top:26px;padding:22px 0 0}.book h2{font-size:17px;margin:0 0 12px}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:12px 28px;margin:0}
 dt{font:12px/1.4 system-ui,sans-serif;color:var(--soft)}dd{margin:0;font-variant-numeric:tabular-nums}
 .said{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:18px}
 blockquote{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px 22px;
@@ -84,8 +85,8 @@ def product(
     byline = f'<p class="by">by {escape(str(by))}</p>' if by else ""
     return _page(
         f"""<div class="book">{COVER}<div><h1>{escape(str(book["title"]))}</h1>{byline}
-<p class="about">{book["descriptionHtml"]}</p></div></div>
-<section aria-label="Book details">{_details(*details)}</section>
+<p class="about">{book["descriptionHtml"]}</p>
+<section aria-label="Book details">{_details(*details)}</section></div></div>
 <section aria-label="Book reviews">{_reviews(*reviews)}</section>""",
         _signed_in(user) if user else _SIGN_IN,
     )
