@@ -16,7 +16,8 @@ class Endpoint:
 
     `instance` is the instance in whose network namespace the socket is made; None is a place
     outside the mesh. `mtls` says that the hop is mutual TLS (auto mTLS was decided when compiled:
-    the endpoint is meshed and its PeerAuthentication does not say DISABLE).
+    the endpoint is meshed and its PeerAuthentication does not say DISABLE). In a DNS cluster
+    `address` may be a name, which whoever connects resolves. `key` tells endpoints apart cheaply.
     """
 
     address: str
@@ -27,6 +28,10 @@ class Endpoint:
     mtls: bool = False
     weight: int = 1
     locality: str = ""
+    key: tuple[str, int] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.address, self.port))
 
 
 class Balancing(Enum):
@@ -124,3 +129,8 @@ class Cluster:
     limits: Limits = Limits()
     outlier: OutlierDetection | None = None
     origin: Origin | None = None
+    weighted: bool = field(init=False, compare=False, repr=False)  # the endpoints' weights differ
+
+    def __post_init__(self) -> None:
+        first = self.endpoints[0].weight if self.endpoints else 1
+        object.__setattr__(self, "weighted", any(e.weight != first for e in self.endpoints))

@@ -1,0 +1,54 @@
+"""Cross-origin requests (Envoy's CORS filter)."""
+
+from __future__ import annotations
+
+from devmesh.snapshot.route import Cors
+from devmesh.traffic.headers import Headers
+from devmesh.traffic.routing import RequestHead
+
+
+def allows(cors: Cors, origin: str) -> bool:
+    """Tell whether pages of `origin` may call."""
+    return any(test(origin) for test in cors.origins)
+
+
+def is_preflight(head: RequestHead) -> bool:
+    """Tell whether a request asks before the real one."""
+    return (
+        head.method == "OPTIONS"
+        and bool(head.headers.get("origin"))
+        and bool(head.headers.get("access-control-request-method"))
+    )
+
+
+def preflight(cors: Cors, head: RequestHead) -> Headers | None:
+    """Return the headers of the proxy's own 200 to a preflight; None: it goes on like any request,
+    if `Cors.forward_unmatched` says so or it is none."""
+    if not is_preflight(head):
+        return None
+    origin = head.headers["origin"]
+    if not allows(cors, origin):
+        return None if cors.forward_unmatched else []
+    answer = [("access-control-allow-origin", origin)]
+    if cors.credentials:
+        answer.append(("access-control-allow-credentials", "true"))
+    for name, value in (
+        ("access-control-allow-methods", cors.methods),
+        ("access-control-allow-headers", cors.headers),
+        ("access-control-max-age", cors.max_age),
+    ):
+        if value:
+            answer.append((name, value))
+    return answer
+
+
+def response(cors: Cors, origin: str | None) -> Headers:
+    """Return the headers to add to the response of a real request from `origin` (None: it has none)."""
+    if not origin or not allows(cors, origin):
+        return []
+    answer = [("access-control-allow-origin", origin)]
+    if cors.credentials:
+        answer.append(("access-control-allow-credentials", "true"))
+    if cors.expose:
+        answer.append(("access-control-expose-headers", cors.expose))
+    return answer
