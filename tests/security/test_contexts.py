@@ -105,9 +105,10 @@ def test_another_meshs_certificate_is_refused_by_either_side() -> None:
 def test_tls_before_1_2_is_refused() -> None:
     certificates = mesh()
     old = certificates.client(PRODUCTPAGE, ALPN_TCP)
-    with pytest.warns(DeprecationWarning):
-        old.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        old.minimum_version = ssl.TLSVersion.TLSv1
     old.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError):
         Pair(old, certificates.server(REVIEWS)).shake()
