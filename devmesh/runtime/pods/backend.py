@@ -73,7 +73,10 @@ class SandboxSpec:
         meshed: Whether traffic is taken over; otherwise it goes as kube-proxy would send it.
         gateway: A proxy alone: no interception, and often no container.
         hosts: ``hostAliases``: address to names, for /etc/hosts.
-        nameserver: Whom the pod's resolv.conf names; None leaves that to the backend.
+        search: The search list of its resolv.conf.
+        sysctls: ``securityContext.sysctls`` that are the pod's own (``net.``).
+        annotations: The pod's; Istio's choice of ports and addresses to take over is among them
+            (``traffic.sidecar.istio.io/...``).
     """
 
     id: str
@@ -87,6 +90,7 @@ class SandboxSpec:
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     search: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     directory: Path = Path()
     """The pod's folder in the state folder (0700); exists; removed by the caller after `Sandbox.aclose`."""
 

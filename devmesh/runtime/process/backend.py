@@ -1,0 +1,74 @@
+"""The process runtime: each container is a local command, each pod a set of namespaces."""
+
+from __future__ import annotations
+
+import platform
+from typing import Protocol
+
+import trio
+
+from devmesh.runtime.pods.backend import Image, SandboxProblem, SandboxSpec
+from devmesh.runtime.process.images import Programs
+from devmesh.runtime.process.sandbox import PodNetwork, ProcessSandbox
+from devmesh.runtime.process.user import User
+
+
+class Networks(Protocol):
+    """Where pods' network namespaces come from: `devmesh.runtime.network`."""
+
+    def create(self, instance_id: str, *, meshed: bool, gateway: bool) -> PodNetwork:
+        """Make a namespace with a link, addresses and rules.
+
+        Raises:
+            OSError: The kernel refuses.
+        """
+
+    def release(self, instance_id: str) -> None:
+        """Take it away; nothing where there is none."""
+
+
+class ProcessBackend:
+    """`devmesh.runtime.pods.backend.Backend` without any engine.
+
+    Args:
+        networks: Makes the pods' namespaces; a user namespace where devmesh isn't root.
+        programs: What to run for which image.
+        nameserver: Whom the pods' resolv.conf names; the rules in the namespace take the queries over.
+        user: As whom processes run where the manifest doesn't say.
+    """
+
+    name = "process"
+
+    def __init__(
+        self, networks: Networks, programs: Programs, *, nameserver: str, user: User | None = None
+    ) -> None:
+        self._networks = networks
+        self._programs = programs
+        self._nameserver = nameserver
+        self._user = user or User.invoking()
+
+    @property
+    def version(self) -> str:
+        return f"process://{platform.release().split('-')[0]}"
+
+    async def open(self) -> None:
+        await trio.lowlevel.checkpoint()  # namespaces and processes of a crashed run have gone with it
+
+    async def ensure_image(self, image: str, policy: str | None) -> Image:
+        await trio.lowlevel.checkpoint()
+        return self._programs.find(image)
+
+    async def create_sandbox(self, spec: SandboxSpec) -> ProcessSandbox:
+        await trio.lowlevel.checkpoint()
+        try:
+            network = self._networks.create(spec.id, meshed=spec.meshed, gateway=spec.gateway)
+        except OSError as problem:
+            raise SandboxProblem(f"cannot make the pod's network: {problem}") from problem
+
+        def release() -> None:
+            self._networks.release(spec.id)
+
+        return ProcessSandbox(spec, network, self._user, self._nameserver, release)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
