@@ -1,1 +1,1 @@
-"""The picture of the traffic: telemetry folded over a snapshot into Kiali's graph, and its health rules."""
+"""Who calls whom, how often and how well: telemetry folded over a snapshot, by Kiali's rules of health."""
