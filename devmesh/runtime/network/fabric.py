@@ -1,0 +1,305 @@
+"""The network of all pods of a mesh: made, listened in, dialled into, taken down."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_network
+
+import trio
+
+from devmesh.runtime.network import backends as services
+from devmesh.runtime.network import nftables
+from devmesh.runtime.network.addresses import AddressPool
+from devmesh.runtime.network.hub import Hub, open_rules
+from devmesh.runtime.network.interception import Equipment, Interceptor, socket_at_home
+from devmesh.runtime.network.namespaces import Namespaces
+from devmesh.runtime.network.pod import NameServer, PodNetwork
+from devmesh.runtime.network.relay import relay
+from devmesh.runtime.network.selection import EVERYTHING, Network, Selection
+from devmesh.runtime.network.sockets import SocketMaker, open_listener, start_connecting
+from devmesh.runtime.network.survey import survey
+from devmesh.snapshot.network import CaptureWatcher
+
+log = logging.getLogger(__name__)
+
+VIRTUAL = (ip_network("240.240.0.0/16"), ip_network("2001:2::/48"))
+
+
+@dataclass(slots=True)
+class _Member:
+    network: PodNetwork
+    equipment: Equipment
+    number: int | None = None  # of its address in the pool
+    link: int | None = None  # the index of its link in the hub
+
+
+class Fabric:
+    """Implements `ListenerSource` and `Dialer`. Everything but `run` is synchronous and takes a few ms.
+
+    It belongs to the main thread. The order of calls does not matter: pods created before `run` or
+    `subscribe` are served from then on.
+
+    Args:
+        namespaces: The way into namespaces: `InlineNamespaces` as root, else `UserNamespaces`. The
+            fabric closes it.
+        names: Answers the pods' DNS; None leaves their queries alone.
+        virtual: Where Services' addresses are; they lead nowhere but into the mesh.
+    """
+
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        *,
+        names: NameServer | None = None,
+        addresses: AddressPool | None = None,
+        virtual: Sequence[Network] = VIRTUAL,
+    ) -> None:
+        self._namespaces = namespaces
+        self._names = names
+        self._addresses = addresses or AddressPool()
+        self._interceptor = Interceptor(namespaces, self._addresses, tuple(virtual), names)
+        self._hub: Hub | None = None
+        self._members: dict[str, _Member] = {}
+        self._by_address: dict[str, str] = {}
+        self._watcher: CaptureWatcher | None = None
+        self._backends: services.Backends = {}
+        self._relays: trio.Nursery | None = None
+        self._may_mark = True
+        self._closed = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Relay for pods outside the mesh, until cancelled; then release every pod and close."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._relays = nursery
+                for member in self._members.values():
+                    self._start_relay(member)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._relays = None
+            self.close()
+
+    def close(self) -> None:
+        """Release every pod and give up the namespaces. May be called twice."""
+        for instance in list(self._members):
+            self.release(instance)
+        if self._closed:
+            return
+        self._closed = True
+        if self._hub is not None:
+            self._hub.close()
+        self._namespaces.close()
+
+    def create(
+        self,
+        instance: str,
+        *,
+        meshed: bool = True,
+        gateway: bool = False,
+        namespace: str = "default",
+        selection: Selection = EVERYTHING,
+    ) -> PodNetwork:
+        """Make a pod's namespace, with all that takes over its traffic; its processes come later.
+
+        Raises:
+            OSError: The kernel refused; nothing is left of the pod.
+            AddressesExhausted: No address is free.
+            ValueError: There is such a pod already.
+        """
+        self._refuse_twice(instance)
+        if self._hub is None:
+            self._hub = Hub(self._namespaces, self._addresses)
+        hub = self._hub
+        number = self._addresses.take()
+        netns = link = -1
+        try:
+            netns = self._namespaces.create()
+            link = hub.plug_in(netns, number)
+            addresses = tuple(str(interface.ip) for interface in hub.interfaces(number))
+            userns = self._namespaces.userns
+            pod = PodNetwork(instance, namespace, addresses, netns, userns, meshed, gateway)
+            equipment = self._interceptor.equip(pod, selection, (), self._backends)
+        except BaseException:
+            self._addresses.give_back(number)
+            if netns >= 0:
+                os.close(netns)
+            raise
+        self._admit(_Member(pod, equipment, number, link))
+        return pod
+
+    def adopt(
+        self,
+        instance: str,
+        netns: str | int,
+        *,
+        meshed: bool = True,
+        gateway: bool = False,
+        namespace: str = "default",
+        addresses: Sequence[str] = (),
+        nameservers: Sequence[str] = (),
+        selection: Selection = EVERYTHING,
+    ) -> PodNetwork:
+        """Take over the traffic of a namespace that is another's: a container's.
+
+        Args:
+            netns: A path of the namespace, or the id of a process in it.
+            addresses: The container's; empty: those that its links have.
+            nameservers: The container's own (Docker's 127.0.0.11), asked from inside it; empty: the host's,
+                asked from inside it too.
+
+        Raises:
+            OSError: It is gone, or may not be entered.
+            ValueError: There is such a pod already.
+        """
+        self._refuse_twice(instance)
+        path = netns if isinstance(netns, str) else f"/proc/{netns}/ns/net"
+        held = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found = survey(self._namespaces, held, self._interceptor.virtual)
+            own = tuple(addresses) or found
+            userns = self._namespaces.userns
+            pod = PodNetwork(instance, namespace, own, held, userns, meshed, gateway, adopted=True)
+            equipment = self._interceptor.equip(pod, selection, nameservers, self._backends)
+        except BaseException:
+            os.close(held)
+            raise
+        self._admit(_Member(pod, equipment))
+        return pod
+
+    def release(self, instance: str) -> None:
+        """Let go of a pod: the proxy first, then its sockets, its rules, its namespace.
+
+        A namespace that devmesh made ends with its last process. Nothing where there is no such pod.
+        """
+        member = self._members.pop(instance, None)
+        if member is None:
+            return
+        pod = member.network
+        for address in pod.addresses:
+            self._by_address.pop(address, None)
+        if self._watcher is not None and member.equipment.capture is not None:
+            self._watcher.released(instance)
+        if self._names is not None:
+            self._names.stop(instance)
+        self._close_sockets(member)
+        if pod.adopted:
+            self._interceptor.disarm(pod)
+        if member.link is not None and self._hub is not None:
+            self._hub.unplug(member.link)
+        if member.number is not None:
+            self._addresses.give_back(member.number)
+        os.close(pod.netns_fd)
+
+    def network(self, instance: str) -> PodNetwork | None:
+        """Return a pod's network; None where there is no such pod."""
+        member = self._members.get(instance)
+        return None if member is None else member.network
+
+    def subscribe(self, watcher: CaptureWatcher) -> None:
+        """Tell `watcher`, who owns their sockets from then on, of the captures; there is one watcher.
+
+        Raises:
+            RuntimeError: There is one already.
+        """
+        if self._watcher is not None:
+            raise RuntimeError("the fabric's captures have a watcher already")
+        self._watcher = watcher
+        for member in self._members.values():
+            self._tell(member)
+
+    def listen(self, instance: str | None, address: str, port: int) -> socket.socket:
+        """Open a TCP listener in a pod's namespace, or in devmesh's own (None).
+
+        Raises:
+            OSError: The address is in use, or the pod is gone.
+        """
+        return open_listener(self._maker(instance), address, port)
+
+    def dial(
+        self,
+        destination: str | None,
+        address: str,
+        port: int,
+        *,
+        mark: int,
+        origin: str | None = None,
+        bind: str | None = None,
+    ) -> socket.socket:
+        """Begin to connect from inside `destination`; see `Dialer`.
+
+        What is outside the mesh is dialled from a container's own namespace, else from devmesh's; an
+        address of a pod, which only pods can reach, from `origin`'s.
+
+        Raises:
+            OSError: The pod is gone, or connecting failed at once.
+        """
+        where = destination
+        if where is None and origin is not None:
+            member = self._members.get(origin)
+            if member is not None and (member.network.adopted or address in self._by_address):
+                where = origin
+        make = self._maker(where)
+        if where is not None or self._may_mark:
+            try:
+                return start_connecting(make, address, port, mark=mark, bind=bind)
+            except PermissionError:
+                if where is not None:
+                    raise
+                self._may_mark = False  # without CAP_NET_ADMIN; no rule of the host's asks for it
+        return start_connecting(make, address, port, mark=None, bind=bind)
+
+    def update_backends(self, backends: services.Backends) -> None:
+        """Lead each Service's address to these endpoints, for what goes without a proxy."""
+        messages = services.changes(self._backends, backends)
+        self._backends = backends
+        if not messages:
+            return
+        batch = nftables.batch(messages)
+        for member in self._members.values():
+            if member.network.gateway:
+                continue
+            try:
+                with open_rules(self._namespaces, member.network.netns_fd) as rules:
+                    rules.request(batch)
+            except OSError:
+                log.exception("Services' addresses of pod %s stay as they were", member.network.instance)
+
+    def _refuse_twice(self, instance: str) -> None:
+        if instance in self._members:
+            raise ValueError(f"pod {instance} has its network already")
+
+    def _admit(self, member: _Member) -> None:
+        pod = member.network
+        self._members[pod.instance] = member
+        self._by_address |= dict.fromkeys(pod.addresses, pod.instance)
+        self._start_relay(member)
+        self._tell(member)
+
+    def _start_relay(self, member: _Member) -> None:
+        if member.equipment.relay is not None and self._relays is not None:
+            self._relays.start_soon(relay, member.equipment.relay)
+
+    def _tell(self, member: _Member) -> None:
+        if self._watcher is not None and member.equipment.capture is not None:
+            member.equipment.sockets.clear()  # the watcher's now
+            self._watcher.captured(member.equipment.capture)
+
+    def _close_sockets(self, member: _Member) -> None:
+        if member.equipment.relay is not None and self._relays is not None:
+            trio.lowlevel.notify_closing(member.equipment.relay)
+        member.equipment.close()
+
+    def _maker(self, instance: str | None) -> SocketMaker:
+        if instance is None:
+            return socket_at_home
+        member = self._members.get(instance)
+        if member is None:
+            raise OSError(errno.EHOSTUNREACH, f"pod {instance} is gone")
+        return partial(self._namespaces.socket, member.network.netns_fd)

@@ -1,0 +1,104 @@
+"""Where the pods' links meet: a namespace of devmesh's own, with a bridge."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+from functools import partial
+
+from devmesh.runtime.network import links
+from devmesh.runtime.network.addresses import AddressPool
+from devmesh.runtime.network.namespaces import Namespaces
+from devmesh.runtime.network.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Netlink
+
+log = logging.getLogger(__name__)
+
+_BRIDGE = 2  # the bridge's index in the hub
+_ETH0 = 2  # the index of a pod's link, right after lo
+_IPV6_OFF = "net/ipv6/conf/lo/disable_ipv6"
+
+
+class Hub:
+    """One bridge; nobody but devmesh holds its namespace, so it ends with devmesh, however that ends."""
+
+    def __init__(self, namespaces: Namespaces, addresses: AddressPool) -> None:
+        self._namespaces = namespaces
+        self._addresses = addresses
+        self._next_link = _BRIDGE + 1
+        self._netns = namespaces.create()
+        try:
+            self.has_v6 = has_ipv6(namespaces, self._netns)
+            self._links = open_links(namespaces, self._netns)
+            self._set_up()
+        except BaseException:
+            os.close(self._netns)
+            raise
+
+    def close(self) -> None:
+        self._links.close()
+        os.close(self._netns)
+
+    def interfaces(self, number: int) -> tuple[links.Address, ...]:
+        """Return the addresses of the pod that has this number."""
+        v4, v6 = self._addresses.interfaces(number)
+        return (v4, v6) if self.has_v6 else (v4,)
+
+    def plug_in(self, netns: int, number: int) -> int:
+        """Connect a new namespace, with the addresses of `number`; return its link's index here.
+
+        Raises:
+            OSError: The kernel refused.
+        """
+        index, self._next_link = self._next_link, self._next_link + 1
+        messages = [
+            links.set_up(links.LOOPBACK),
+            links.add_pair("eth0", _ETH0, f"pod{index}", index, self._netns),
+            links.set_up(_ETH0),
+        ]
+        for interface in self.interfaces(number):
+            everywhere = ipaddress.ip_network("0.0.0.0/0" if interface.version == 4 else "::/0")
+            messages.append(links.add_address(_ETH0, interface))
+            messages.append(links.add_route(everywhere, _ETH0, self._addresses.gateway(interface.version)))
+        with open_links(self._namespaces, netns) as inside:
+            inside.request(messages)
+        self._links.request([links.enslave(index, _BRIDGE)])
+        links.settle(partial(self._namespaces.socket, netns), "eth0")
+        links.settle(partial(self._namespaces.socket, self._netns), f"pod{index}")
+        # As in a container: ports below 1024 need no privilege.
+        self._namespaces.set_parameter(netns, "net/ipv4/ip_unprivileged_port_start", "0")
+        return index
+
+    def unplug(self, index: int) -> None:
+        """Take a link away; nothing where it has gone with its namespace."""
+        with contextlib.suppress(OSError):
+            self._links.request([links.delete(index)])
+
+    def _set_up(self) -> None:
+        messages = [links.set_up(links.LOOPBACK), links.add_bridge("pods", _BRIDGE)]
+        for version in (4, 6) if self.has_v6 else (4,):
+            network = self._addresses.v4 if version == 4 else self._addresses.v6
+            gateway = f"{self._addresses.gateway(version)}/{network.prefixlen}"
+            messages.append(links.add_address(_BRIDGE, ipaddress.ip_interface(gateway)))
+        self._links.request(messages)
+        # Forwarding, with no way out: packets for the world are answered "unreachable", not swallowed.
+        self._namespaces.set_parameter(self._netns, "net/ipv4/ip_forward", "1")
+        if self.has_v6:
+            self._namespaces.set_parameter(self._netns, "net/ipv6/conf/all/forwarding", "1")
+
+
+def has_ipv6(namespaces: Namespaces, netns: int) -> bool:
+    """Tell whether redirection to ::1 can work (Docker turns IPv6 off where a network has none)."""
+    return namespaces.parameter(netns, _IPV6_OFF) == "0"
+
+
+def open_links(namespaces: Namespaces, netns: int) -> Netlink:
+    """Open a netlink socket for the links, addresses and routes of a namespace."""
+    return Netlink(namespaces.socket(netns, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE))
+
+
+def open_rules(namespaces: Namespaces, netns: int) -> Netlink:
+    """Open a netlink socket for the rules of a namespace."""
+    return Netlink(namespaces.socket(netns, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER))

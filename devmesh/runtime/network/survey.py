@@ -1,0 +1,47 @@
+"""What a namespace that somebody else made looks like, and what it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+from collections.abc import Sequence
+
+from devmesh.runtime.network import links
+from devmesh.runtime.network.hub import open_links
+from devmesh.runtime.network.namespaces import Namespaces
+from devmesh.runtime.network.netlink import Netlink
+from devmesh.runtime.network.selection import Network
+
+
+def survey(namespaces: Namespaces, netns: int, virtual: Sequence[Network]) -> tuple[str, ...]:
+    """Return the addresses of a container, IPv4 first, and give `virtual` a route where there is none.
+
+    A connection has to find some route before the rules see it; Docker's ``internal`` networks have
+    no default route.
+
+    Raises:
+        OSError: The namespace is gone.
+    """
+    with open_links(namespaces, netns) as inside:
+        own = [
+            (index, address)
+            for index, address in links.link_addresses(inside.request([links.list_addresses()]))
+            if index != links.LOOPBACK and not ipaddress.ip_address(address).is_link_local
+        ]
+        for network in virtual:
+            version = network.version
+            outward = [index for index, address in own if ipaddress.ip_address(address).version == version]
+            if outward:
+                _ensure_route(inside, network, outward[0])
+    return tuple(sorted((address for _, address in own), key=lambda address: ":" in address))
+
+
+def _ensure_route(inside: Netlink, network: Network, index: int) -> None:
+    try:
+        inside.request([links.get_route(str(network[1]))])
+    except OSError as error:
+        if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            raise
+        with contextlib.suppress(FileExistsError):
+            inside.request([links.add_route(network, index)])
