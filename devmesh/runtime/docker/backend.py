@@ -12,6 +12,8 @@ from devmesh.runtime.docker.images import Build, Images
 from devmesh.runtime.docker.sandbox import DockerSandbox, Network, create_holder, remove
 from devmesh.runtime.pods.backend import Image, SandboxProblem, SandboxSpec
 
+DOCKER_DNS = "127.0.0.11"  # the engine's own resolver, inside every container of a user-defined network
+
 
 class DockerBackend:
     """See `devmesh.runtime.pods.backend.Backend`.
@@ -67,7 +69,15 @@ class DockerBackend:
     async def create_sandbox(self, spec: SandboxSpec) -> DockerSandbox:
         holder, pid, addresses = await create_holder(self._engine, spec, self.network_name)
         try:
-            self._network.adopt(spec.id, pid, meshed=spec.meshed, addresses=addresses)
+            self._network.adopt(
+                spec.id,
+                pid,
+                meshed=spec.meshed,
+                gateway=spec.gateway,
+                namespace=spec.namespace,
+                addresses=addresses,
+                nameservers=(DOCKER_DNS,),
+            )
         except OSError as error:
             await remove(self._engine, holder)
             raise SandboxProblem(

@@ -20,8 +20,22 @@ NAME_LIMIT = 200
 class Network(Protocol):
     """The part of the fabric that is used: taking over a namespace that somebody else made."""
 
-    def adopt(self, instance: str, pid: int, *, meshed: bool, addresses: Sequence[str]) -> None:
-        """Put rules and listeners into the namespace of process `pid`."""
+    def adopt(
+        self,
+        instance: str,
+        netns: str | int,
+        *,
+        meshed: bool,
+        gateway: bool,
+        namespace: str,
+        addresses: Sequence[str],
+        nameservers: Sequence[str],
+    ) -> object:
+        """Put rules and listeners into a namespace, given by a process in it.
+
+        Raises:
+            OSError: It is gone, or may not be entered.
+        """
 
     def release(self, instance: str) -> None:
         """Let go of it."""

@@ -35,8 +35,8 @@ class Notes:
     def __init__(self) -> None:
         self.adopted: dict[str, tuple[int, tuple[str, ...]]] = {}
 
-    def adopt(self, instance: str, pid: int, *, meshed: bool, addresses: Sequence[str]) -> None:
-        self.adopted[instance] = pid, tuple(addresses)
+    def adopt(self, instance: str, netns: str | int, *, addresses: Sequence[str], **_: object) -> None:
+        self.adopted[instance] = int(netns), tuple(addresses)
 
     def release(self, instance: str) -> None:
         del self.adopted[instance]
