@@ -12,7 +12,8 @@ class Kind:
 
     `version` is the storage version, in which the store keeps its objects; `versions` are all
     served ones, the preferred first. `effect` is False for kinds that are stored and
-    reported as without effect here. Two kinds are the same when they are one object.
+    reported as without effect here; `custom` is for those of a CustomResourceDefinition. Two
+    kinds are the same when they are one object.
     """
 
     group: str
@@ -24,6 +25,7 @@ class Kind:
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ("status",)
     effect: bool = True
+    custom: bool = False
 
     @property
     def version(self) -> str:

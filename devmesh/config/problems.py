@@ -83,6 +83,7 @@ class Invalid(Refused):
 
 UNKNOWN = "UnknownField"
 TYPE = "FieldValueTypeInvalid"
+WARNING = "Warning"
 
 
 def required(path: Path, detail: str = "") -> Cause:
@@ -116,6 +117,11 @@ def duplicate(path: Path, value: Any) -> Cause:
 
 def not_found(path: Path, value: Any) -> Cause:
     return Cause(path, "FieldValueNotFound", f"Not found: {shown(value)}")
+
+
+def warning(path: Path, message: str) -> Cause:
+    """Something to say that is no reason to refuse."""
+    return Cause(path, WARNING, message)
 
 
 def unknown_field(path: Path, hint: str = "") -> Cause:

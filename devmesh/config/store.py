@@ -2,145 +2,66 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import sqlite3
+import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
-import trio
+from devmesh.config.custom_kinds import custom_kind
+from devmesh.config.database import Database
+from devmesh.config.history import Change, Difference, History, differences
+from devmesh.config.kinds import CUSTOM_RESOURCE_DEFINITION, EVENT, NAMESPACE, POD, SERVICE_ENTRY, Kind, Kinds
+from devmesh.config.objects import (
+    AlreadyExists,
+    Conflict,
+    Event,
+    Expired,
+    Forbidden,
+    Key,
+    NotFound,
+    Raw,
+    Stored,
+    random_suffix,
+)
+from devmesh.config.owners import Owners
+from devmesh.config.watch import KEPT_EVENTS, EventLog, Watch
 
-from devmesh.config.kinds import NAMESPACE, POD, Kind, Kinds
+__all__ = [
+    "KEPT_EVENTS",
+    "AlreadyExists",
+    "Change",
+    "Conflict",
+    "Difference",
+    "Event",
+    "Expired",
+    "Forbidden",
+    "Key",
+    "NotFound",
+    "Raw",
+    "Store",
+    "Stored",
+    "Watch",
+]
 
-Raw = dict[str, Any]
-"""A resource as JSON has it. What the store holds is never changed in place: copy before writing."""
+log = logging.getLogger(__name__)
 
-KEPT_EVENTS = 10_000
+KEPT_EVENT_OBJECTS = 2_000
+EVENT_SECONDS = 3_600.0
+"""How many objects of the kind Event are kept, and how long (Kubernetes: --event-ttl)."""
 
-
-class NotFound(LookupError):
-    """No such object, or no such namespace; the caller named it wrongly."""
-
-
-class AlreadyExists(ValueError):
-    """An object of that kind, namespace and name is there."""
-
-
-class Conflict(ValueError):
-    """The object has been modified since the version that the caller has read."""
-
-
-class Expired(LookupError):
-    """The events since that version are no longer kept: list again (HTTP 410)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What names an object; `namespace` is empty for kinds without one."""
-
-    kind: Kind
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind.resource} {self.namespace + '/' if self.namespace else ''}{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One object at one version. `raw` is in the kind's storage version and must not be changed."""
-
-    key: Key
-    raw: Raw
-    version: int
-    decoded: Any = field(default=None, init=False, compare=False, repr=False)  # kept by `config.typed`
-
-    @property
-    def metadata(self) -> Raw:
-        found: Raw = self.raw["metadata"]
-        return found
-
-    @property
-    def name(self) -> str:
-        return self.key.name
-
-    @property
-    def namespace(self) -> str:
-        return self.key.namespace
-
-    @property
-    def uid(self) -> str:
-        return str(self.metadata["uid"])
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        return self.metadata.get("labels") or {}
-
-    @property
-    def annotations(self) -> Mapping[str, str]:
-        return self.metadata.get("annotations") or {}
-
-    @property
-    def deleting(self) -> bool:
-        return "deletionTimestamp" in self.metadata
-
-    @property
-    def controller(self) -> Raw | None:
-        """The owner reference that controls this object."""
-        return next((o for o in self.metadata.get("ownerReferences") or () if o.get("controller")), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One change: what the object is now, or was when it was deleted."""
-
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
-    object: Stored
-    before: Stored | None = field(default=None, compare=False)
-
-
-class Watch:
-    """The changes after a version, in order. Iterate it asynchronously; it ends with its `with` block.
-
-    Raises:
-        Expired: On iteration, when the reader fell more than `KEPT_EVENTS` behind.
-    """
-
-    def __init__(self, store: Store, since: int, kind: Kind | None) -> None:
-        self._store, self._next, self._kind = store, since, kind
-
-    def __aiter__(self) -> Watch:
-        return self
-
-    async def __anext__(self) -> Event:
-        await trio.lowlevel.checkpoint()
-        while True:
-            for event in self.ready():
-                return event
-            await self._store.changed()
-
-    def ready(self) -> Iterator[Event]:
-        """Yield what is there without waiting, at most once each."""
-        for event in self._store.events_after(self._next):
-            self._next = event.object.version
-            if self._kind in (None, event.object.key.kind):
-                yield event
-        self._next = (
-            max(self._next, self._store.version) if not self._store.has_after(self._next) else self._next
-        )
+FOREGROUND = "foregroundDeletion"
+_UNDELETABLE = {"default", "kube-system"}
+_DEFAULT_GRACE = 30
 
 
 class Store:
     """Objects by key, in memory and in SQLite.
 
-    All methods are synchronous and short; a watcher wakes afterwards. Every write takes the next
-    `version`, which is the object's ``resourceVersion``. `manager` names the writer (``file:<path>``,
-    ``kubectl``, ``devmesh``).
+    All methods are synchronous and short, and belong to one thread; a watcher wakes afterwards.
+    Every write takes the next `version`, which is the object's ``resourceVersion``. `manager`
+    names the writer (``file:<path>``, ``kubectl``, ``devmesh``).
 
     Args:
         path: The database; None keeps everything in memory.
@@ -151,16 +72,20 @@ class Store:
         self, kinds: Kinds, path: Path | None = None, clock: Callable[[], float] | None = None
     ) -> None:
         self.kinds = kinds
-        self.version = 0
+        self.history = History()
         self._clock = clock or (lambda: datetime.now(UTC).timestamp())
         self._objects: dict[Kind, dict[tuple[str, str], Stored]] = {}
-        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
-        self._forgotten = 0
-        self._changed = trio.Event()
+        self._owners = Owners()
         self._listeners: list[Callable[[Event], None]] = []
-        self._db = _open(path) if path else None
+        self._untold: deque[Event] = deque()
+        self._telling = False
+        self._event_times: dict[Key, float] = {}
+        self._db = Database(path) if path else None
+        # Restarted: versions go on above all that were handed out, and older watches must list again.
+        self.version = self._db.reserved if self._db else 0
+        self._log = EventLog(self.version)
         if self._db:
-            self._load()
+            self._load(self._db)
 
     # Reading
 
@@ -170,33 +95,45 @@ class Store:
     def by_key(self, key: Key) -> Stored | None:
         return self.get(key.kind, key.namespace, key.name)
 
+    def by_uid(self, uid: str) -> Stored | None:
+        key = self._owners.key(uid)
+        return self.by_key(key) if key else None
+
     def list(self, kind: Kind, namespace: str | None = None) -> list[Stored]:
         """Return the objects of `kind`, by namespace and name; `namespace` None or "" means all."""
         found = self._objects.get(kind, {})
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
 
+    def all(self) -> Iterator[Stored]:
+        """Yield every object."""
+        for objects in tuple(self._objects.values()):
+            yield from tuple(objects.values())
+
     def watch(self, since: int | None = None, kind: Kind | None = None) -> Watch:
         """Follow changes after version `since` (None: from now)."""
-        return Watch(self, self.version if since is None else since, kind)
+        return Watch(self._log, self.version if since is None else since, kind)
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
-        """Call `listener`, which must be quick, within each write."""
+        """Call `listener`, which must be quick, for each write before that returns.
+
+        A listener may write itself; all listeners hear of all writes in their order.
+        """
         self._listeners.append(listener)
 
     async def changed(self) -> None:
         """Wait for the next write."""
-        await self._changed.wait()
+        await self._log.changed()
 
     def has_after(self, version: int) -> bool:
-        return bool(self._events) and self._events[-1].object.version > version
+        return self._log.version > version
 
     def events_after(self, version: int) -> Iterator[Event]:
-        if version < self._forgotten:
-            raise Expired(f"too old resource version: {version} ({self._forgotten})")
-        start = len(self._events)
-        while start and self._events[start - 1].object.version > version:
-            start -= 1
-        yield from tuple(itertools.islice(self._events, start, None))
+        """Yield the events after `version`.
+
+        Raises:
+            Expired: Some of them are no longer kept.
+        """
+        return iter(self._log.after(version))
 
     # Writing
 
@@ -206,27 +143,26 @@ class Store:
         Raises:
             AlreadyExists: There is one of that name.
             NotFound: Its namespace isn't there.
+            Forbidden: Its namespace is being deleted.
         """
         metadata = dict(raw.get("metadata") or {})
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
+            metadata["name"] = metadata["generateName"] + random_suffix()
         name = metadata["name"]
         namespace = metadata.get("namespace") or "default" if kind.namespaced else ""
         key = Key(kind, namespace, name)
         if self.by_key(key):
             raise AlreadyExists(f'{kind.resource} "{name}" already exists')
-        if kind.namespaced and self.get(NAMESPACE, "", namespace) is None:
-            raise NotFound(f'namespaces "{namespace}" not found')
-        metadata |= {
-            "uid": str(uuid.uuid4()),
-            "creationTimestamp": self.timestamp(),
-            "generation": 1,
-        }
+        self._check_namespace(key)
+        for absent in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"):
+            metadata.pop(absent, None)
+        metadata["uid"] = metadata.get("uid") or str(uuid.uuid4())
+        metadata["creationTimestamp"] = self.timestamp()
+        if "spec" in raw:
+            metadata["generation"] = 1
         if namespace:
             metadata["namespace"] = namespace
-        for absent in ("deletionTimestamp", "deletionGracePeriodSeconds"):
-            metadata.pop(absent, None)
-        return self._put(key, {**raw, "metadata": metadata}, "ADDED", None, manager)
+        return self._put(key, {**raw, "metadata": metadata}, None, manager)
 
     def update(
         self,
@@ -251,20 +187,18 @@ class Store:
         metadata = raw["metadata"]
         namespace = metadata.get("namespace") or "default" if kind.namespaced else ""
         key = Key(kind, namespace, metadata["name"])
-        before = self.by_key(key)
-        if before is None:
-            raise NotFound(f'{kind.resource} "{key.name}" not found')
+        before = self._present(key)
         if expect is not None and expect != before.version:
             raise Conflict(
                 f'Operation cannot be fulfilled on {kind.resource} "{key.name}": the object has been '
                 "modified; please apply your changes to the latest version and try again"
             )
-        after = _merged(before.raw, raw, status=status, keep_status="status" in kind.subresources)
+        after = _merged(kind, before.raw, raw, status=status)
         if after == before.raw:
             return before
-        if before.deleting and not after["metadata"].get("finalizers") and kind is not POD:
-            return self._remove(before)
-        return self._put(key, after, "MODIFIED", before, manager)
+        if before.deleting and not after["metadata"].get("finalizers") and not self._waits(before):
+            return self._remove(Stored(key, after, before.version), manager)
+        return self._put(key, after, before, manager, quiet=status)
 
     def patch_status(self, key: Key, status: Raw, *, manager: str = "devmesh") -> Stored | None:
         """Merge `status` over the object's (one level deep); None where it is gone."""
@@ -274,35 +208,51 @@ class Store:
         merged = {**(before.raw.get("status") or {}), **status}
         return self.update(key.kind, {**before.raw, "status": merged}, manager=manager, status=True)
 
-    def delete(self, key: Key, *, grace: float | None = None, orphan: bool = False) -> Stored:
+    def delete(
+        self,
+        key: Key,
+        *,
+        grace: float | None = None,
+        orphan: bool = False,
+        foreground: bool = False,
+        manager: str = "devmesh",
+    ) -> Stored:
         """Ask for an object's end, and that of what it owns unless `orphan`.
 
         A Pod stays, marked with ``deletionTimestamp``, until the runtime has stopped it and calls
-        `remove`; so does an object with finalizers, until the last is taken away.
+        `remove`; an object with finalizers until the last is taken away; a namespace until it is
+        empty; with `foreground`, any object until what it owns (and blocks it) is gone.
 
         Raises:
             NotFound: It isn't there.
+            Forbidden: It may not be deleted.
         """
-        before = self.by_key(key)
-        if before is None:
-            raise NotFound(f'{key.kind.resource} "{key.name}" not found')
-        waits = bool(before.metadata.get("finalizers")) or (key.kind is POD and grace != 0)
+        before = self._present(key)
+        if key.kind is NAMESPACE and key.name in _UNDELETABLE:
+            raise Forbidden(f'namespaces "{key.name}" is forbidden: this namespace may not be deleted')
+        if orphan:
+            self._orphan(before, manager)
+        owned = () if orphan else self._owned(before)
+        if foreground and owned and FOREGROUND not in before.finalizers:
+            metadata = {**before.metadata, "finalizers": [*before.finalizers, FOREGROUND]}
+            before = Stored(key, {**before.raw, "metadata": metadata}, before.version)
+        waits = (
+            bool(before.finalizers) or (key.kind is POD and grace != 0) or (key.kind is NAMESPACE and owned)
+        )
         if not waits:
-            return self._remove(before, orphan=orphan)
-        if before.deleting:
-            return before
-        seconds = 30 if grace is None else int(grace)
-        metadata = {
-            **before.metadata,
-            "deletionTimestamp": self.timestamp(),
-            "deletionGracePeriodSeconds": seconds,
-        }
-        return self._put(key, {**before.raw, "metadata": metadata}, "MODIFIED", before, "devmesh")
+            return self._remove(before, manager, orphan=orphan)
+        if not before.deleting:
+            before = self._mark(before, grace, manager)
+        if foreground or key.kind is NAMESPACE:
+            for stored in owned:
+                if self.by_key(stored.key):
+                    self.delete(stored.key, foreground=foreground, manager=manager)
+        return self.by_key(key) or before
 
-    def remove(self, key: Key) -> None:
+    def remove(self, key: Key, *, manager: str = "devmesh") -> None:
         """Take an object away at once, whatever it waits for; nothing happens where it is gone."""
         if before := self.by_key(key):
-            self._remove(before)
+            self._remove(before, manager)
 
     def timestamp(self) -> str:
         """Return now as Kubernetes writes it."""
@@ -315,124 +265,237 @@ class Store:
 
     # Inside
 
-    def _put(
-        self, key: Key, raw: Raw, type_: Literal["ADDED", "MODIFIED"], before: Stored | None, manager: str
-    ) -> Stored:
+    def _present(self, key: Key) -> Stored:
+        found = self.by_key(key)
+        if found is None:
+            raise NotFound(f'{key.kind.resource} "{key.name}" not found')
+        return found
+
+    def _check_namespace(self, key: Key) -> None:
+        if not key.kind.namespaced:
+            return
+        namespace = self.get(NAMESPACE, "", key.namespace)
+        if namespace is None:
+            raise NotFound(f'namespaces "{key.namespace}" not found')
+        if namespace.deleting and key.kind is not EVENT:
+            raise Forbidden(
+                f'{key.kind.resource} "{key.name}" is forbidden: unable to create new content in '
+                f"namespace {key.namespace} because it is being terminated"
+            )
+
+    def _put(self, key: Key, raw: Raw, before: Stored | None, manager: str, *, quiet: bool = False) -> Stored:
+        """Keep `raw` as the object's next version; `quiet` leaves it out of the history."""
         self.version += 1
         metadata = {**raw["metadata"], "resourceVersion": str(self.version)}
-        raw = {"apiVersion": key.kind.api_version, "kind": key.kind.kind, **raw, "metadata": metadata}
-        raw["apiVersion"] = key.kind.api_version
+        raw = {**raw, "apiVersion": key.kind.api_version, "kind": key.kind.kind, "metadata": metadata}
         after = Stored(key, raw, self.version)
-        self._objects.setdefault(key.kind, {})[key.namespace, key.name] = after
-        if self._db:
-            self._db.execute(
-                "insert or replace into objects values (?, ?, ?, ?, ?, ?)",
-                (key.kind.group, key.kind.kind, key.namespace, key.name, self.version, json.dumps(raw)),
-            )
-            self._db.execute(
-                "insert into history values (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    self.version,
-                    self._clock(),
-                    manager,
-                    type_,
-                    key.kind.group,
-                    key.kind.kind,
-                    key.namespace,
-                    key.name,
-                ),
-            )
-        self._tell(Event(type_, after, before))
+        change = None if quiet or key.kind is EVENT else self._change(after, before, manager)
+        if self._db and key.kind is not EVENT:
+            kind = key.kind
+            self._db.write((kind.group, kind.kind, key.namespace, key.name, self.version, raw), change)
+        if change:
+            self.history.add(change)
+        self._hold(after)
+        self._tell(Event("MODIFIED" if before else "ADDED", after, before))
+        if key.kind is EVENT:
+            self._expire_events(key)
         return after
 
-    def _remove(self, before: Stored, *, orphan: bool = False) -> Stored:
+    def _change(self, after: Stored, before: Stored | None, manager: str) -> Change | None:
+        found = differences(before.raw, after.raw) if before else ()
+        if before and not found and before.deleting == after.deleting:
+            return None
+        type_ = "ADDED" if before is None else "MODIFIED"
+        return self._recorded(after, manager, type_, found)
+
+    def _recorded(
+        self, stored: Stored, manager: str, type_: str, found: tuple[Difference, ...] = ()
+    ) -> Change:
+        key = stored.key
+        return Change(
+            stored.version,
+            self._clock(),
+            manager,
+            type_,
+            key.kind.group,
+            key.kind.kind,
+            key.namespace,
+            key.name,
+            found,
+        )
+
+    def _hold(self, stored: Stored) -> None:
+        key = stored.key
+        self._objects.setdefault(key.kind, {})[key.namespace, key.name] = stored
+        self._owners.add(stored)
+        kind = custom_kind(stored.raw) if key.kind is CUSTOM_RESOURCE_DEFINITION else None
+        if kind is not None and self.kinds.plural(kind.group, kind.plural) is None:
+            self.kinds.add(kind)
+
+    def _mark(self, before: Stored, grace: float | None, manager: str) -> Stored:
+        if grace is None:
+            given = (before.raw.get("spec") or {}).get("terminationGracePeriodSeconds")
+            grace = _DEFAULT_GRACE if given is None else float(given)
+        metadata = {**before.metadata, "deletionTimestamp": self.timestamp()}
+        if before.key.kind is POD:
+            metadata["deletionGracePeriodSeconds"] = int(grace)
+        raw = {**before.raw, "metadata": metadata}
+        if before.key.kind is NAMESPACE:
+            raw["status"] = {**(raw.get("status") or {}), "phase": "Terminating"}
+        return self._put(before.key, raw, self.by_key(before.key), manager)
+
+    def _remove(self, before: Stored, manager: str, *, orphan: bool = False) -> Stored:
         key = before.key
         self.version += 1
         metadata = {**before.metadata, "resourceVersion": str(self.version)}
         gone = Stored(key, {**before.raw, "metadata": metadata}, self.version)
+        if key.kind is not EVENT:
+            change = self._recorded(gone, manager, "DELETED")
+            self.history.add(change)
+            if self._db:
+                kind = key.kind
+                self._db.delete(kind.group, kind.kind, key.namespace, key.name, self.version, change)
         del self._objects[key.kind][key.namespace, key.name]
-        if self._db:
-            self._db.execute(
-                'delete from objects where "group" = ? and kind = ? and namespace = ? and name = ?',
-                (key.kind.group, key.kind.kind, key.namespace, key.name),
-            )
+        self._event_times.pop(key, None)
+        self._owners.discard(before)
         self._tell(Event("DELETED", gone, before))
+        if key.kind is CUSTOM_RESOURCE_DEFINITION:
+            self._forget_kind(before, manager)
         if not orphan:
-            self._remove_owned(before)
+            self._delete_owned(before, manager)
+        self._finish_waiting(before, manager)
         return gone
 
-    def _remove_owned(self, owner: Stored) -> None:
-        for objects in tuple(self._objects.values()):
-            for stored in tuple(objects.values()):
-                owners = stored.metadata.get("ownerReferences") or ()
-                owned = any(reference.get("uid") == owner.uid for reference in owners)
-                inside = owner.key.kind is NAMESPACE and stored.namespace == owner.name
-                if (owned or inside) and self.by_key(stored.key) is not None:
-                    self.delete(stored.key)
+    def _forget_kind(self, definition: Stored, manager: str) -> None:
+        kind = custom_kind(definition.raw)
+        known = self.kinds.plural(kind.group, kind.plural) if kind else None
+        if known is not None and known.custom:
+            for stored in self.list(known):
+                self.remove(stored.key, manager=manager)
+            self.kinds.remove(known)
+
+    # Owners
+
+    def _owned(self, owner: Stored) -> tuple[Stored, ...]:
+        if owner.key.kind is NAMESPACE:
+            return tuple(s for s in self.all() if s.namespace == owner.name and s.key.kind.namespaced)
+        keys = self._owners.owned_by(owner.uid)
+        return tuple(stored for key in keys if (stored := self.by_key(key)) is not None)
+
+    def _delete_owned(self, owner: Stored, manager: str) -> None:
+        """Kubernetes' garbage collection: what has no other owner left goes too."""
+        for stored in self._owned(owner):
+            if self.by_key(stored.key) is None:
+                continue
+            others = [uid for uid in stored.owners if uid != owner.uid and self.by_uid(uid)]
+            if not others or owner.key.kind is NAMESPACE:
+                self.delete(stored.key, manager=manager)
+
+    def _orphan(self, owner: Stored, manager: str) -> None:
+        for stored in self._owned(owner):
+            references = [o for o in stored.metadata["ownerReferences"] if o.get("uid") != owner.uid]
+            metadata = {**stored.metadata, "ownerReferences": references}
+            if not references:
+                del metadata["ownerReferences"]
+            self._put(stored.key, {**stored.raw, "metadata": metadata}, stored, manager)
+
+    def _finish_waiting(self, gone: Stored, manager: str) -> None:
+        """Take away the owners and the namespace that only waited for `gone`."""
+        for uid in gone.owners:
+            owner = self.by_uid(uid)
+            if owner and owner.deleting and FOREGROUND in owner.finalizers and not self._blocked(owner):
+                left = [name for name in owner.finalizers if name != FOREGROUND]
+                metadata = {**owner.metadata, "finalizers": left}
+                self.update(owner.key.kind, {**owner.raw, "metadata": metadata}, manager=manager)
+        namespace = self.get(NAMESPACE, "", gone.namespace) if gone.namespace else None
+        if namespace and namespace.deleting and not namespace.finalizers and not self._owned(namespace):
+            self._remove(namespace, manager)
+
+    def _blocked(self, owner: Stored) -> bool:
+        return any(
+            reference.get("uid") == owner.uid and reference.get("blockOwnerDeletion")
+            for stored in self._owned(owner)
+            for reference in stored.metadata["ownerReferences"]
+        )
+
+    def _waits(self, stored: Stored) -> bool:
+        """Tell whether something beside finalizers keeps an object that is being deleted."""
+        return stored.key.kind is POD or (stored.key.kind is NAMESPACE and bool(self._owned(stored)))
+
+    # Events
+
+    def _expire_events(self, newest: Key) -> None:
+        self._event_times.pop(newest, None)
+        self._event_times[newest] = self._clock()
+        oldest = self._clock() - EVENT_SECONDS
+        while self._event_times:
+            key, time = next(iter(self._event_times.items()))
+            if len(self._event_times) <= KEPT_EVENT_OBJECTS and time >= oldest:
+                return
+            del self._event_times[key]
+            if before := self.by_key(key):
+                self._remove(before, "devmesh")
 
     def _tell(self, event: Event) -> None:
-        if len(self._events) == KEPT_EVENTS:
-            self._forgotten = self._events[0].object.version
-        self._events.append(event)
-        for listener in self._listeners:
-            listener(event)
-        self._changed.set()
-        self._changed = trio.Event()
+        self._log.add(event)
+        self._untold.append(event)
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._untold:
+                event = self._untold.popleft()
+                for listener in self._listeners:
+                    try:
+                        listener(event)
+                    except Exception:
+                        log.exception("a listener of the store failed", extra={"key": str(event.object.key)})
+        finally:
+            self._telling = False
 
-    def _load(self) -> None:
-        assert self._db
-        for group, kind_name, namespace, name, version, text in self._db.execute("select * from objects"):
+    def _load(self, db: Database) -> None:
+        rows = list(db.objects())
+        definition = CUSTOM_RESOURCE_DEFINITION
+        rows.sort(key=lambda row: (row[0], row[1]) != (definition.group, definition.kind))
+        for group, kind_name, namespace, name, version, raw in rows:
             kind = next((k for k in self.kinds if (k.group, k.kind) == (group, kind_name)), None)
             if kind is not None:
-                stored = Stored(Key(kind, namespace, name), json.loads(text), version)
-                self._objects.setdefault(kind, {})[namespace, name] = stored
-        row = self._db.execute("select max(version) from history").fetchone()
-        newest = max((s.version for objects in self._objects.values() for s in objects.values()), default=0)
-        # Restarted: versions go on above all that were handed out, and older watches must list again.
-        self.version = self._forgotten = max(row[0] or 0, newest) + 1
+                self._hold(Stored(Key(kind, namespace, name), raw, version))
+        for change in db.changes():
+            self.history.add(change)
+        for stored in tuple(self.all()):
+            # Ended between an owner's removal and that of what it owned.
+            if stored.owners and self.by_key(stored.key) and not any(map(self.by_uid, stored.owners)):
+                self.delete(stored.key)
 
 
-def _merged(before: Raw, raw: Raw, *, status: bool, keep_status: bool) -> Raw:
+_KEPT_METADATA = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "resourceVersion",
+    "namespace",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+_APART = ("metadata", "status", "apiVersion", "kind")
+
+
+def _merged(kind: Kind, before: Raw, raw: Raw, *, status: bool) -> Raw:
+    """Return `before` as the update leaves it, still at its old version."""
     if status:
         return {**before, "status": raw.get("status")} if raw.get("status") is not None else before
-    after = {k: v for k, v in raw.items() if k not in ("metadata", "status", "apiVersion", "kind")}
-    body_before = {k: v for k, v in before.items() if k not in ("metadata", "status", "apiVersion", "kind")}
-    kept = {
-        name: before["metadata"][name]
-        for name in (
-            "uid",
-            "creationTimestamp",
-            "generation",
-            "resourceVersion",
-            "namespace",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-        )
-        if name in before["metadata"]
-    }
-    metadata = {**raw["metadata"], **kept}
-    if after != body_before:
-        metadata["generation"] = int(metadata.get("generation", 1)) + 1
-    merged: Raw = {"apiVersion": before["apiVersion"], "kind": before["kind"], "metadata": metadata, **after}
-    if keep_status:
-        if "status" in before:
-            merged["status"] = before["status"]
-    elif "status" in raw:
-        merged["status"] = raw["status"]
+    body = {k: v for k, v in raw.items() if k not in _APART}
+    body_before = {k: v for k, v in before.items() if k not in _APART}
+    was = before["metadata"]
+    given = {k: v for k, v in raw["metadata"].items() if k not in _KEPT_METADATA}
+    metadata = {**given, **{name: was[name] for name in _KEPT_METADATA if name in was}}
+    if body != body_before and "generation" in metadata:
+        metadata["generation"] = int(metadata["generation"]) + 1
+    merged: Raw = {"apiVersion": before["apiVersion"], "kind": before["kind"], "metadata": metadata, **body}
+    # A ServiceEntry's addresses are admission's to give, with each update of its hosts.
+    keeps = "status" in kind.subresources and kind is not SERVICE_ENTRY
+    found = before.get("status") if keeps else raw.get("status")
+    if found is not None:
+        merged["status"] = found
     return merged
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    db = sqlite3.connect(path, isolation_level=None)
-    db.executescript(
-        """
-        pragma journal_mode = wal;
-        pragma synchronous = normal;
-        create table if not exists objects ("group" text, kind text, namespace text, name text,
-            version integer, raw text, primary key ("group", kind, namespace, name));
-        create table if not exists history (version integer primary key, time real, manager text,
-            change text, "group" text, kind text, namespace text, name text);
-        """
-    )
-    return db

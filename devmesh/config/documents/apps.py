@@ -153,8 +153,8 @@ class StatefulSetUpdateStrategy(Message, frozen=True, kw_only=True):
 class StatefulSetSpec(Message, frozen=True, kw_only=True):
     """Which pods, how many, with what storage."""
 
-    selector: LabelSelector | None = None
-    template: PodTemplateSpec | None = None
+    selector: LabelSelector
+    template: PodTemplateSpec
     min_ready_seconds: int | None = None
     ordinals: StatefulSetOrdinals | None = None
     persistent_volume_claim_retention_policy: StatefulSetPersistentVolumeClaimRetentionPolicy | None = None

@@ -18,3 +18,12 @@ class Message(
     A field that is left out is None, an empty tuple or an empty dict; a field of that value is
     left out when written. JSON's null is the same as leaving out (Kubernetes and protojson).
     """
+
+
+def set_fields(message: Message) -> list[str]:
+    """Return the document names of the fields that are given."""
+    return [
+        f.encode_name
+        for f in msgspec.structs.fields(message)
+        if getattr(message, f.name) not in (None, (), {}, "")
+    ]

@@ -1,0 +1,157 @@
+"""The store's file: SQLite with a write-ahead log.
+
+A write that has returned survives the end of the process, however it ends (kill -9): it is in
+the operating system's hands. Copying the log back into the database, which waits for the disk,
+happens on a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from devmesh.config.history import KEPT_CHANGES, Change, Difference
+
+log = logging.getLogger(__name__)
+
+_WRITES_PER_CHECKPOINT = 2_000
+_RESERVED_VERSIONS = 10_000
+_SCHEMA = """
+create table if not exists objects ("group" text, kind text, namespace text, name text,
+    version integer, raw text, primary key ("group", kind, namespace, name));
+create table if not exists changes (version integer primary key, time real, manager text, type text,
+    "group" text, kind text, namespace text, name text, differences text);
+create table if not exists versions (reserved integer);
+"""
+
+Row = tuple[str, str, str, str, int, dict[str, Any]]
+"""Group, kind, namespace, name, version and the object."""
+
+
+class Database:
+    """One file, readable by its owner alone; a damaged one is set aside, and a new one begun."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writes = 0
+        self._checkpoint: threading.Thread | None = None
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.chmod(0o700)
+        try:
+            self._db = _open(path)
+        except sqlite3.DatabaseError as error:
+            aside = path.with_suffix(f".broken-{os.getpid()}")
+            log.error("store is damaged and was set aside", extra={"path": str(aside), "error": str(error)})
+            path.rename(aside)
+            for left in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+                left.unlink(missing_ok=True)
+            self._db = _open(path)
+        row = self._db.execute("select max(reserved) from versions").fetchone()
+        self._reserved = int(row[0] or 0)
+
+    @property
+    def reserved(self) -> int:
+        """A version above all that were ever handed out."""
+        return self._reserved
+
+    def objects(self) -> Iterator[Row]:
+        """Yield what is stored; a row that cannot be read is logged and left out."""
+        for *key, version, text in self._db.execute("select * from objects order by version"):
+            try:
+                yield (*key, version, json.loads(text))
+            except ValueError:
+                log.error("stored object cannot be read", extra={"key": key})
+
+    def changes(self) -> Iterator[Change]:
+        for row in self._db.execute("select * from changes order by version"):
+            version, time, manager, type_, group, kind, namespace, name, text = row
+            found = tuple(Difference(**difference) for difference in json.loads(text))
+            yield Change(version, time, manager, type_, group, kind, namespace, name, found)
+
+    def write(self, row: Row, change: Change | None) -> None:
+        """Keep an object at its new version."""
+        *key, version, raw = row
+        with self._transaction(version):
+            self._db.execute(
+                "insert or replace into objects values (?, ?, ?, ?, ?, ?)",
+                (*key, version, json.dumps(raw, separators=(",", ":"))),
+            )
+            self._keep(change)
+
+    def delete(self, group: str, kind: str, namespace: str, name: str, version: int, change: Change) -> None:
+        """Forget an object."""
+        with self._transaction(version):
+            self._db.execute(
+                'delete from objects where "group" = ? and kind = ? and namespace = ? and name = ?',
+                (group, kind, namespace, name),
+            )
+            self._keep(change)
+
+    def close(self) -> None:
+        """Put everything into the one file; the store is closed."""
+        if self._checkpoint is not None:
+            self._checkpoint.join()
+        self._db.close()
+
+    def _transaction(self, version: int) -> sqlite3.Connection:
+        self._db.execute("begin immediate")
+        if version >= self._reserved:
+            self._reserved = version + _RESERVED_VERSIONS
+            self._db.execute("delete from versions")
+            self._db.execute("insert into versions values (?)", (self._reserved,))
+        self._writes += 1
+        if self._writes % _WRITES_PER_CHECKPOINT == 0:
+            self._start_checkpoint()
+        return self._db
+
+    def _keep(self, change: Change | None) -> None:
+        if change is None:
+            return
+        fields = (getattr(change, name) for name in ("version", "time", "manager", "type"))
+        key = (change.group, change.kind, change.namespace, change.name)
+        written = json.dumps([asdict(d) for d in change.differences], separators=(",", ":"))
+        self._db.execute("insert into changes values (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*fields, *key, written))
+        if change.version % 100 == 0:
+            self._db.execute(
+                "delete from changes where version not in "
+                "(select version from changes order by version desc limit ?)",
+                (KEPT_CHANGES,),
+            )
+
+    def _start_checkpoint(self) -> None:
+        if self._checkpoint is None or not self._checkpoint.is_alive():
+            self._checkpoint = threading.Thread(target=_checkpoint, args=(self._path,), daemon=True)
+            self._checkpoint.start()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.executescript(
+            "pragma journal_mode = wal; pragma synchronous = normal; pragma wal_autocheckpoint = 0;" + _SCHEMA
+        )
+        db.execute("select count(*) from objects").fetchone()
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
+def _checkpoint(path: Path) -> None:
+    try:
+        db = sqlite3.connect(path)
+        try:
+            db.execute("pragma wal_checkpoint(passive)")
+        finally:
+            db.close()
+    except sqlite3.Error:
+        log.exception("the store's log could not be copied back")

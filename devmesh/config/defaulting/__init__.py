@@ -1,0 +1,1 @@
+"""The values that Kubernetes' API server fills in where a document leaves them out."""

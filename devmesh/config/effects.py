@@ -1,0 +1,119 @@
+"""What is accepted and has no effect here, so that it can be said when it is applied.
+
+A part that gives a field its effect takes it out of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from devmesh.config.kinds import Kind
+from devmesh.config.problems import WARNING, Cause, Path
+
+_LOUD: Mapping[tuple[str, str], str] = {
+    (
+        "security.istio.io",
+        "AuthorizationPolicy",
+    ): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
+    ("security.istio.io", "RequestAuthentication"): "it is NOT ENFORCED yet: tokens are not checked",
+    ("networking.k8s.io", "NetworkPolicy"): "it is NOT ENFORCED: all workloads can reach each other",
+    ("authentication.istio.io", "Policy"): "it is NOT ENFORCED yet: use PeerAuthentication",
+    ("authentication.istio.io", "MeshPolicy"): "it is NOT ENFORCED yet: use PeerAuthentication",
+    ("rbac.istio.io", "ServiceRole"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
+    ("rbac.istio.io", "ServiceRoleBinding"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
+    ("rbac.istio.io", "RbacConfig"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
+    ("rbac.istio.io", "ClusterRbacConfig"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
+}
+_ONE_NODE = "there is one node"
+_POLICY = ("tunnel", "proxyProtocol", "retryBudget.budgetInterval", "loadBalancer.zoneAwareLbSetting")
+_POOL = ("connectionPool.http.maxConcurrentStreams", "connectionPool.http.http2KeepAlive")
+
+# Paths are dotted; [] is every item of a list or of a map.
+FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("networking.istio.io", "VirtualService"): {
+        "spec.http[].match[].statPrefix": "there are no statistics per route",
+        "spec.http[].fault.delay.exponentialDelay": "as in Istio, which does not implement it",
+        "spec.http[].fault.abort.http2Error": "as in Istio, which does not implement it",
+        "spec.tls[].match[].sourceSubnet": "as in Istio",
+        "spec.tcp[].match[].sourceSubnet": "as in Istio",
+    },
+    ("networking.istio.io", "DestinationRule"): {
+        f"spec.{prefix}trafficPolicy.{port}{field}": ""
+        for prefix in ("", "subsets[].")
+        for port in ("", "portLevelSettings[].")
+        for field in (*_POLICY, *_POOL, "tls.caCrl", "loadBalancer.consistentHash.httpCookie.attributes")
+    },
+    ("networking.istio.io", "Gateway"): {
+        "spec.servers[].defaultEndpoint": "as in Istio, which does not implement it",
+        "spec.servers[].port.targetPort": "it is deprecated in Istio",
+        "spec.servers[].tls.caCrl": "",
+        "spec.servers[].tls.tlsCertificates": "",
+        "spec.servers[].tls.insecureSkipVerify": "",
+    },
+    ("networking.istio.io", "ServiceEntry"): {"spec.endpoints[].network": "there is one network"},
+    ("networking.istio.io", "WorkloadEntry"): {"spec.network": "there is one network"},
+    ("networking.istio.io", "Sidecar"): {
+        "spec.inboundConnectionPool": "",
+        "spec.outboundTrafficPolicy.egressProxy": "",
+        "spec.ingress[].captureMode": "all traffic is captured",
+        "spec.ingress[].connectionPool": "",
+        "spec.egress[].captureMode": "all traffic is captured",
+    },
+    ("", "Service"): {
+        "spec.loadBalancerIP": "",
+        "spec.loadBalancerSourceRanges": "",
+        "spec.externalIPs": "",
+        "spec.healthCheckNodePort": "",
+    },
+}
+_POD_FIELDS: Mapping[str, str] = {
+    "nodeSelector": _ONE_NODE,
+    "affinity": _ONE_NODE,
+    "tolerations": _ONE_NODE,
+    "topologySpreadConstraints": _ONE_NODE,
+    "priorityClassName": _ONE_NODE,
+    "runtimeClassName": "",
+    "hostPID": "",
+    "hostIPC": "",
+    "resourceClaims": "",
+}
+_POD_AT: Mapping[tuple[str, str], str] = {
+    ("", "Pod"): "spec",
+    ("apps", "Deployment"): "spec.template.spec",
+    ("apps", "ReplicaSet"): "spec.template.spec",
+    ("apps", "StatefulSet"): "spec.template.spec",
+    ("apps", "DaemonSet"): "spec.template.spec",
+    ("batch", "Job"): "spec.template.spec",
+}
+
+
+def without_effect(kind: Kind, raw: Mapping[str, Any]) -> Iterator[Cause]:
+    """Find what in a document has no effect in devmesh."""
+    if not kind.effect:
+        why = _LOUD.get((kind.group, kind.kind), "it is stored, and nothing acts on it")
+        yield Cause((), WARNING, f"{kind.kind} has no effect in devmesh: {why}")
+        return
+    key = (kind.group, kind.kind)
+    for pattern, why in FIELDS.get(key, {}).items():
+        yield from _at(raw, pattern, why)
+    if key in _POD_AT:
+        for field, why in _POD_FIELDS.items():
+            yield from _at(raw, f"{_POD_AT[key]}.{field}", why)
+
+
+def _at(raw: Mapping[str, Any], pattern: str, why: str) -> Iterator[Cause]:
+    for path in _find(raw, tuple(pattern.replace("[]", ".[]").split(".")), ()):
+        yield Cause(path, WARNING, "has no effect in devmesh" + (f": {why}" if why else ""))
+
+
+def _find(value: Any, pattern: tuple[str, ...], path: Path) -> Iterator[Path]:
+    if not pattern:
+        yield path
+        return
+    first, rest = pattern[0], pattern[1:]
+    if first == "[]":
+        for n, item in enumerate(value if isinstance(value, list) else ()):
+            yield from _find(item, rest, (*path, n))
+    elif isinstance(value, dict) and value.get(first) is not None:
+        yield from _find(value[first], rest, (*path, first))
