@@ -1,0 +1,114 @@
+"""Up, a crash, up again, down: nothing is lost, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.bookinfo import SAMPLE, Bookinfo, devmesh, eventually, running
+
+
+def processes_in(state: Path) -> list[str]:
+    """Return the command lines of all processes that carry the state folder's name."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                environment = (entry / "environ").read_bytes()
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if f"XDG_STATE_HOME={state}".encode() in environment and "kubectl" not in command:
+                found.append(command)
+    return found
+
+
+def containers_of(mesh: str) -> list[str]:
+    done = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", f"label=devmesh.mesh={mesh}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param("process", marks=[pytest.mark.netns, pytest.mark.slow]),
+        pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow]),
+    ],
+)
+def test_a_killed_mesh_comes_back_whole(runtime: str, tmp_path: Path) -> None:
+    name = f"crash-{runtime}"
+    with running(name, runtime, tmp_path) as mesh:
+        mesh.apply("virtual-service-all-v1.yaml", "virtual-service-reviews-v3.yaml")
+        before = mesh.kubectl("get", "virtualservices", "-o", "name")
+        assert mesh.get().stars == "red"
+        _kill(mesh)
+
+        ports = [f"--{port}=0" for port in ("port", "tls-port", "http-port", "https-port")]
+        devmesh(mesh.environment, "up", "-d", "-f", str(SAMPLE), "--runtime", runtime, *ports, timeout=180)
+        again = Bookinfo(name, mesh.environment, json.loads(mesh.devmesh("status", "-o", "json")))
+        assert again.kubectl("get", "virtualservices", "-o", "name") == before
+        assert again.get().stars == "red"
+        assert len(again.kubectl("get", "pods", "-o", "name").split()) == 6
+    eventually(lambda: not processes_in(tmp_path))
+    assert not containers_of(name) or runtime == "process"
+
+
+def _kill(mesh: Bookinfo) -> None:
+    load = subprocess.Popen(
+        [str(Path(sys.executable).with_name("devmesh")), "traffic", f"http://{mesh.ingress}/productpage",
+         "--rate", "20", "--duration", "3s", "-q"],
+        env=mesh.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.kill(mesh.status["pid"], signal.SIGKILL)
+    load.wait(60)
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+def test_down_leaves_nothing_and_purge_forgets(tmp_path: Path) -> None:
+    with running("gone", "process", tmp_path) as mesh:
+        environment = mesh.environment
+        said = devmesh(environment, "down", "--purge")
+        assert not processes_in(tmp_path)
+        assert not (tmp_path / "devmesh" / "gone").exists()
+        del said
+    assert "is not running" in devmesh(environment, "status", check=False)
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+def test_ctrl_c_ends_a_mesh_in_the_foreground(tmp_path: Path) -> None:
+    environment = dict(os.environ) | {"XDG_STATE_HOME": str(tmp_path), "DEVMESH_MESH": "front"}
+    command = [
+        str(Path(sys.executable).with_name("devmesh")),
+        "up",
+        "-f",
+        str(SAMPLE),
+        "--runtime",
+        "process",
+    ]
+    ports = [f"--{port}=0" for port in ("port", "tls-port", "http-port", "https-port")]
+    process = subprocess.Popen(
+        [*command, *ports], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "#token=" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode in (0, 130), said + rest
+    assert not processes_in(tmp_path)
