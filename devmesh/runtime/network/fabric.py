@@ -6,17 +6,16 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_network
 
 import trio
 
-from devmesh.runtime.network import backends as services
-from devmesh.runtime.network import nftables
 from devmesh.runtime.network.addresses import AddressPool
-from devmesh.runtime.network.hub import Hub, open_rules
+from devmesh.runtime.network.backends import Backends
+from devmesh.runtime.network.hub import Hub
 from devmesh.runtime.network.interception import Equipment, Interceptor, socket_at_home
 from devmesh.runtime.network.namespaces import Namespaces
 from devmesh.runtime.network.pod import NameServer, PodNetwork
@@ -36,7 +35,6 @@ class _Member:
     network: PodNetwork
     equipment: Equipment
     number: int | None = None  # of its address in the pool
-    link: int | None = None  # the index of its link in the hub
 
 
 class Fabric:
@@ -68,8 +66,9 @@ class Fabric:
         self._members: dict[str, _Member] = {}
         self._by_address: dict[str, str] = {}
         self._watcher: CaptureWatcher | None = None
-        self._backends: services.Backends = {}
-        self._relays: trio.Nursery | None = None
+        self._backends: Backends = {}
+        self._nursery: trio.Nursery | None = None
+        self._outdated = trio.Event()
         self._may_mark = True
         self._closed = False
 
@@ -77,13 +76,14 @@ class Fabric:
         """Relay for pods outside the mesh, until cancelled; then release every pod and close."""
         try:
             async with trio.open_nursery() as nursery:
-                self._relays = nursery
+                self._nursery = nursery
+                nursery.start_soon(self._follow_backends)
                 for member in self._members.values():
                     self._start_relay(member)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
-            self._relays = None
+            self._nursery = None
             self.close()
 
     def close(self) -> None:
@@ -118,10 +118,10 @@ class Fabric:
             self._hub = Hub(self._namespaces, self._addresses)
         hub = self._hub
         number = self._addresses.take()
-        netns = link = -1
+        netns = -1
         try:
             netns = self._namespaces.create()
-            link = hub.plug_in(netns, number)
+            hub.plug_in(netns, number)
             addresses = tuple(str(interface.ip) for interface in hub.interfaces(number))
             userns = self._namespaces.userns
             pod = PodNetwork(instance, namespace, addresses, netns, userns, meshed, gateway)
@@ -131,7 +131,7 @@ class Fabric:
             if netns >= 0:
                 os.close(netns)
             raise
-        self._admit(_Member(pod, equipment, number, link))
+        self._admit(_Member(pod, equipment, number))
         return pod
 
     def adopt(
@@ -176,7 +176,8 @@ class Fabric:
     def release(self, instance: str) -> None:
         """Let go of a pod: the proxy first, then its sockets, its rules, its namespace.
 
-        A namespace that devmesh made ends with its last process. Nothing where there is no such pod.
+        A namespace that devmesh made ends, and its link with it, when its last process and its last
+        connection have. Nothing where there is no such pod.
         """
         member = self._members.pop(instance, None)
         if member is None:
@@ -189,13 +190,9 @@ class Fabric:
         if self._names is not None:
             self._names.stop(instance)
         self._close_sockets(member)
-        if pod.adopted:
-            self._interceptor.disarm(pod)
-        if member.link is not None and self._hub is not None:
-            self._hub.unplug(member.link)
         if member.number is not None:
             self._addresses.give_back(member.number)
-        os.close(pod.netns_fd)
+        self._aside(partial(self._let_go, member))
 
     def network(self, instance: str) -> PodNetwork | None:
         """Return a pod's network; None where there is no such pod."""
@@ -255,21 +252,31 @@ class Fabric:
                 self._may_mark = False  # without CAP_NET_ADMIN; no rule of the host's asks for it
         return start_connecting(make, address, port, mark=None, bind=bind)
 
-    def update_backends(self, backends: services.Backends) -> None:
-        """Lead each Service's address to these endpoints, for what goes without a proxy."""
-        messages = services.changes(self._backends, backends)
-        self._backends = backends
-        if not messages:
+    def update_backends(self, backends: Backends) -> None:
+        """Lead each Service's address to these endpoints, for what goes without a proxy.
+
+        What has not changed costs nothing. It is in force a few ms later.
+        """
+        if backends == self._backends:
             return
-        batch = nftables.batch(messages)
-        for member in self._members.values():
-            if member.network.gateway:
-                continue
+        self._backends = backends
+        if self._nursery is None:
+            self._bring_up_to_date()
+        else:
+            self._outdated.set()
+
+    async def _follow_backends(self) -> None:
+        while True:
+            await self._outdated.wait()
+            self._outdated = trio.Event()
+            await trio.to_thread.run_sync(self._bring_up_to_date)
+
+    def _bring_up_to_date(self) -> None:
+        for member in list(self._members.values()):
             try:
-                with open_rules(self._namespaces, member.network.netns_fd) as rules:
-                    rules.request(batch)
+                member.equipment.follow(self._backends)
             except OSError:
-                log.exception("Services' addresses of pod %s stay as they were", member.network.instance)
+                log.exception("the Services' addresses of pod %s stay as they were", member.network.instance)
 
     def _refuse_twice(self, instance: str) -> None:
         if instance in self._members:
@@ -283,8 +290,8 @@ class Fabric:
         self._tell(member)
 
     def _start_relay(self, member: _Member) -> None:
-        if member.equipment.relay is not None and self._relays is not None:
-            self._relays.start_soon(relay, member.equipment.relay)
+        if member.equipment.relay is not None and self._nursery is not None:
+            self._nursery.start_soon(relay, member.equipment.relay)
 
     def _tell(self, member: _Member) -> None:
         if self._watcher is not None and member.equipment.capture is not None:
@@ -292,9 +299,22 @@ class Fabric:
             self._watcher.captured(member.equipment.capture)
 
     def _close_sockets(self, member: _Member) -> None:
-        if member.equipment.relay is not None and self._relays is not None:
+        if member.equipment.relay is not None and self._nursery is not None:
             trio.lowlevel.notify_closing(member.equipment.relay)
         member.equipment.close()
+
+    def _let_go(self, member: _Member) -> None:
+        if member.network.adopted:
+            member.equipment.disarm()
+        member.equipment.forget()
+        os.close(member.network.netns_fd)
+
+    def _aside(self, work: Callable[[], None]) -> None:
+        """Do what would hold up the data plane on another thread, where there is a data plane."""
+        if self._nursery is None:
+            work()
+        else:
+            self._nursery.start_soon(trio.to_thread.run_sync, work)
 
     def _maker(self, instance: str | None) -> SocketMaker:
         if instance is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import logging
 import os
@@ -46,8 +45,8 @@ class Hub:
         v4, v6 = self._addresses.interfaces(number)
         return (v4, v6) if self.has_v6 else (v4,)
 
-    def plug_in(self, netns: int, number: int) -> int:
-        """Connect a new namespace, with the addresses of `number`; return its link's index here.
+    def plug_in(self, netns: int, number: int) -> None:
+        """Connect a new namespace, with the addresses of `number`. Its link goes when the namespace does.
 
         Raises:
             OSError: The kernel refused.
@@ -69,12 +68,6 @@ class Hub:
         links.settle(partial(self._namespaces.socket, self._netns), f"pod{index}")
         # As in a container: ports below 1024 need no privilege.
         self._namespaces.set_parameter(netns, "net/ipv4/ip_unprivileged_port_start", "0")
-        return index
-
-    def unplug(self, index: int) -> None:
-        """Take a link away; nothing where it has gone with its namespace."""
-        with contextlib.suppress(OSError):
-            self._links.request([links.delete(index)])
 
     def _set_up(self) -> None:
         messages = [links.set_up(links.LOOPBACK), links.add_bridge("pods", _BRIDGE)]

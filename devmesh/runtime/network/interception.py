@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from devmesh.runtime.network import backends as services
 from devmesh.runtime.network import nftables
 from devmesh.runtime.network.addresses import AddressPool
+from devmesh.runtime.network.backends import Backends, changes
 from devmesh.runtime.network.hub import has_ipv6, open_rules
 from devmesh.runtime.network.namespaces import Namespaces
+from devmesh.runtime.network.netlink import Netlink
 from devmesh.runtime.network.pod import NameServer, NameSockets, PodNetwork
 from devmesh.runtime.network.rules import TABLE, Ports, Surroundings, pod_rules
 from devmesh.runtime.network.selection import Network, Selection
@@ -34,11 +35,39 @@ class Equipment:
     capture: Capture | None = None
     relay: socket.socket | None = None
     sockets: list[socket.socket] = field(default_factory=list)
+    rules: Netlink | None = None
+    backends: Backends = field(default_factory=dict)  # what the rules know of
 
     def close(self) -> None:
+        """Close what listens."""
         for sock in (*self.sockets, self.relay):
             if sock is not None:
                 sock.close()
+
+    def follow(self, backends: Backends) -> None:
+        """Make the rules lead to `backends`. May be called on any thread, one at a time.
+
+        Raises:
+            OSError: The kernel refused; the rules are as they were.
+        """
+        if self.rules is None:
+            return
+        messages = changes(self.backends, backends)
+        if messages:
+            self.rules.request(nftables.batch(messages))
+        self.backends = backends
+
+    def disarm(self) -> None:
+        """Delete the rules."""
+        if self.rules is not None:
+            with contextlib.suppress(OSError):
+                self.rules.request(nftables.batch([nftables.delete_table(TABLE)]))
+
+    def forget(self) -> None:
+        """Let go of the rules, which stay. May take 20 ms: the kernel waits for their last readers."""
+        if self.rules is not None:
+            self.rules.close()
+            self.rules = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +84,7 @@ class Interceptor:
         pod: PodNetwork,
         selection: Selection,
         nameservers: Sequence[str],
-        backends: services.Backends,
+        backends: Backends,
     ) -> Equipment:
         """Open the listeners in a pod's namespace, then write its rules.
 
@@ -77,18 +106,14 @@ class Interceptor:
                 own_resolver=pod.adopted,
                 owner=f"devmesh {os.getpid()} {pod.instance}",
             )
-            messages += services.changes({}, backends)
-            if pod.adopted:
-                self.disarm(pod)
-            with open_rules(self.namespaces, pod.netns_fd) as rules:
-                rules.request(nftables.batch(messages))
+            messages += changes({}, backends)
+            if pod.adopted:  # a run that crashed may have left its rules
+                messages = [nftables.add_table(TABLE), nftables.delete_table(TABLE), *messages]
+            equipment.rules = undo.enter_context(open_rules(self.namespaces, pod.netns_fd))
+            equipment.rules.request(nftables.batch(messages))
+            equipment.backends = backends
             undo.pop_all()
         return equipment
-
-    def disarm(self, pod: PodNetwork) -> None:
-        """Delete the rules in a pod's namespace; nothing where there are none, or it is gone."""
-        with contextlib.suppress(OSError), open_rules(self.namespaces, pod.netns_fd) as rules:
-            rules.request(nftables.batch([nftables.delete_table(TABLE)]))
 
     def _open(
         self, pod: PodNetwork, equipment: Equipment, selection: Selection, nameservers: tuple[str, ...]

@@ -24,7 +24,7 @@ from devmesh.runtime.network.netlink import (
 
 LOOPBACK = 1  # the index of lo, in every namespace
 
-_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_NEWLINK, _GETLINK = 16, 18
 _NEWADDR, _GETADDR = 20, 22
 _NEWROUTE, _GETROUTE = 24, 26
 
@@ -78,10 +78,6 @@ def enslave(index: int, master: int) -> Message:
     """Plug a link into a bridge, and set it up."""
     payload = _link(index, up=True) + u32(_IFLA_MASTER, master)
     return Message(_NEWLINK, ACK, payload, f"plug link {index} into the bridge")
-
-
-def delete(index: int) -> Message:
-    return Message(_DELLINK, ACK, _link(index), f"delete link {index}")
 
 
 def add_address(index: int, address: Address) -> Message:

@@ -11,6 +11,7 @@ import pytest
 from devmesh.runtime.network.fabric import Fabric
 from devmesh.runtime.network.namespaces import InlineNamespaces, Namespaces
 from devmesh.runtime.network.pod import PodNetwork
+from devmesh.runtime.network.userns import UserNamespaces
 from devmesh.snapshot.network import Capture
 
 SECONDS = 2.0  # what any of these may take at most
@@ -76,9 +77,10 @@ class Application:
             sock.close()
 
 
-@pytest.fixture
-def namespaces() -> Namespaces:
-    return InlineNamespaces()
+@pytest.fixture(params=[InlineNamespaces, UserNamespaces.start], ids=["root", "user"])
+def namespaces(request: pytest.FixtureRequest) -> Namespaces:
+    made: Namespaces = request.param()
+    return made
 
 
 @pytest.fixture
