@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import trio
 
 from devmesh.graph.inventory import Inventory
@@ -44,16 +42,38 @@ class LiveGraph:
         self._last[seconds] = (stamp, graph)
         return graph
 
-    async def changes(self, seconds: int) -> AsyncIterator[Graph]:
-        """Yield the graph now, and then whenever it has changed, at most each `PUSH_EVERY` seconds."""
-        last: Graph | None = None
-        seen, drawn = (-1, -1), 0.0
+    def changes(self, seconds: int) -> Changes:
+        """Return a reader of what changes from now on."""
+        return Changes(self, seconds)
+
+    def state(self) -> tuple[int, int]:
+        """Return what an unchanged graph has in common with the one before."""
+        return self._feed.current.version, self._recorder.revision
+
+
+class Changes:
+    """One reader's place in the course of the graph."""
+
+    def __init__(self, live: LiveGraph, seconds: int) -> None:
+        self._live = live
+        self._seconds = seconds
+        self._last: Graph | None = None
+        self._seen = (-1, -1)
+        self._drawn = 0.0
+
+    async def next(self) -> Graph:
+        """Wait for a graph that differs from the last one returned; the first time it is there at once.
+
+        At least `PUSH_EVERY` seconds lie between two. May be cancelled and called again.
+        """
         while True:
-            state = (self._feed.current.version, self._recorder.revision)
-            if state != seen or trio.current_time() - drawn >= _IDLE_EVERY:
-                seen, drawn = state, trio.current_time()
-                graph = self.graph(seconds)
-                if last is None or (graph.nodes, graph.edges) != (last.nodes, last.edges):
-                    last = graph
-                    yield graph
-            await trio.sleep(PUSH_EVERY)
+            await trio.sleep_until(self._drawn + PUSH_EVERY)
+            now, state = trio.current_time(), self._live.state()
+            if state == self._seen and now - self._drawn < _IDLE_EVERY:
+                await trio.sleep(PUSH_EVERY)
+                continue
+            self._seen, self._drawn = state, now
+            graph, last = self._live.graph(self._seconds), self._last
+            if last is None or (graph.nodes, graph.edges) != (last.nodes, last.edges):
+                self._last = graph
+                return graph

@@ -57,6 +57,16 @@ class CertificateAuthority:
         self._roots: tuple[Root, ...] = (_new_root(trust_domain, now),)
 
     @property
+    def root(self) -> tuple[int, float, float]:
+        """The signing root's serial number, and from when until when it is valid (epoch)."""
+        root = self._roots[0].certificate
+        return (
+            root.serial_number,
+            root.not_valid_before_utc.timestamp(),
+            root.not_valid_after_utc.timestamp(),
+        )
+
+    @property
     def roots_pem(self) -> str:
         """The trusted roots, newest first, one PEM after the other."""
         return "".join(root.certificate_pem for root in self._roots)

@@ -46,6 +46,9 @@ class SecretInfo:
     not_after: float
     certificate_pem: str
     roots_pem: str
+    root_serial: str
+    root_not_before: float
+    root_not_after: float
 
 
 @dataclass(slots=True)
@@ -106,6 +109,7 @@ class Certificates:
     def describe(self, identity: Identity) -> SecretInfo:
         """Return the certificate that `identity` proves itself with now."""
         certificate = self._current(identity).certificate
+        root_serial, root_not_before, root_not_after = self._ca.root
         return SecretInfo(
             str(identity),
             f"{certificate.serial:x}",
@@ -113,6 +117,9 @@ class Certificates:
             certificate.not_after,
             certificate.certificate_pem,
             self._ca.roots_pem,
+            f"{root_serial:x}",
+            root_not_before,
+            root_not_after,
         )
 
     async def run(self) -> None:

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from itertools import islice
+from typing import NamedTuple
 
 import trio
 
 from devmesh.telemetry.accesslog import Format
 from devmesh.telemetry.record import Record
 
-PER_INSTANCE = 500  # records; 1.5 kB each
+PER_INSTANCE = 500  # records; about 1.5 kB each
 TOTAL = 10_000
 INSTANCES = 500
+_BATCH = 100  # lines made at a time
 
-# When it ended (epoch) and the line, with its line feed.
-Line = tuple[float, str]
+Select = Callable[[str], bool]
+
+
+class Line(NamedTuple):
+    """When the request ended (epoch), whose proxy wrote it, and the text with its line feed."""
+
+    time: float
+    instance: str
+    text: str
 
 
 class _Ring:
     """The records of one instance. `added` counts all there ever were, so that a reader knows its place."""
 
-    __slots__ = ("added", "lot", "records")
+    __slots__ = ("added", "records")
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
         self.added = 0
-        self.lot = trio.lowlevel.ParkingLot()
 
 
 class AccessLogs:
@@ -37,52 +45,64 @@ class AccessLogs:
         self.form = form
         self._rings: dict[str, _Ring] = {}
         self._room = PER_INSTANCE
+        self._readers = trio.lowlevel.ParkingLot()
 
     def add(self, record: Record) -> None:
         """Keep a record that is to be logged; the oldest of its instance goes."""
-        ring = self._rings.get(record.instance) or self._ring(record.instance)
+        ring = self._rings.get(record.instance) or self._new_ring(record.instance)
         records = ring.records
         records.append(record)
         ring.added += 1
         if len(records) > self._room:
             records.popleft()
-        if ring.lot:
-            ring.lot.unpark_all()
+        if self._readers:
+            self._readers.unpark_all()
 
-    def lines(self, instance: str, tail: int | None = None, since: float = 0.0) -> list[Line]:
-        """Return the lines there are, oldest first: the last `tail` of those that ended after `since`."""
-        ring = self._rings.get(instance)
-        return self._render(ring, 0, tail, since)[0] if ring else []
+    async def read(
+        self, select: Select, *, tail: int | None = None, since: float = 0.0, follow: bool = False
+    ) -> AsyncGenerator[list[Line], None]:
+        """Yield the lines of the instances that `select` accepts (by id), some at a time, by their end.
 
-    async def follow(
-        self, instance: str, tail: int | None = None, since: float = 0.0
-    ) -> AsyncIterator[list[Line]]:
-        """Yield what `lines` returns, then what comes, for ever. A slow reader misses what fell off."""
-        ring = self._ring(instance)
-        batch, position = self._render(ring, 0, tail, since)
+        First those there are (the last `tail`, ended after `since`); then, if `follow`, what comes, for
+        ever. A reader slower than the traffic misses what fell off the ring meanwhile.
+        """
+        places: dict[str, int] = {}
+        records = [r for r in self._fresh(select, places) if r.started + r.duration >= since]
+        if tail is not None:
+            records = records[max(0, len(records) - tail) :]
         while True:
-            if batch:
-                yield batch
-            if ring.added == position:
-                await ring.lot.park()
-            else:
+            for start in range(0, len(records), _BATCH):
+                yield [self._line(record) for record in records[start : start + _BATCH]]
                 await trio.lowlevel.checkpoint()
-            batch, position = self._render(ring, position, None, 0.0)
+            if not follow:
+                return
+            records = self._fresh(select, places)
+            if not records:
+                await self._readers.park()
 
-    def _ring(self, instance: str) -> _Ring:
-        ring = self._rings.get(instance)
-        if ring is None:
-            if len(self._rings) >= INSTANCES:  # the one that was made first is most likely gone
-                self._rings.pop(next(key for key, ring in self._rings.items() if not ring.lot))
-            ring = self._rings[instance] = _Ring()
-            self._room = max(20, min(PER_INSTANCE, TOTAL // len(self._rings)))
+    def _fresh(self, select: Select, places: dict[str, int]) -> list[Record]:
+        """Return what was added since `places`, and move these on."""
+        found: list[Record] = []
+        for instance, ring in self._rings.items():
+            new = ring.added - places.get(instance, 0)
+            if new and select(instance):
+                found += islice(ring.records, max(0, len(ring.records) - new), None)
+                places[instance] = ring.added
+        if len(self._rings) > 1:
+            found.sort(key=lambda record: record.started + record.duration)
+        return found
+
+    def _line(self, record: Record) -> Line:
+        return Line(record.started + record.duration, record.instance, self.form.render(record))
+
+    def _new_ring(self, instance: str) -> _Ring:
+        if len(self._rings) >= INSTANCES:  # the one that was made first is the likeliest to be gone
+            del self._rings[next(iter(self._rings))]
+        ring = self._rings[instance] = _Ring()
+        self._room = max(20, min(PER_INSTANCE, TOTAL // len(self._rings)))
         return ring
 
-    def _render(self, ring: _Ring, position: int, tail: int | None, since: float) -> tuple[list[Line], int]:
-        records = ring.records
-        skip = max(0, len(records) - (ring.added - position))
-        render = self.form.render
-        chosen = [r for r in islice(records, skip, None) if r.started + r.duration >= since]
-        if tail is not None:
-            chosen = chosen[len(chosen) - tail :] if tail < len(chosen) else chosen
-        return [(r.started + r.duration, render(r)) for r in chosen], ring.added
+
+def only(instance: str) -> Select:
+    """Select one instance."""
+    return instance.__eq__
