@@ -7,9 +7,10 @@ from typing import Any
 
 from devmesh.config import kinds
 from devmesh.config.defaulting import configuration, pods, services, workloads
+from devmesh.config.inert_kinds import WORKLOAD_GROUP
 from devmesh.config.kinds import Kind
 from devmesh.config.problems import Cause
-from devmesh.config.validation import names
+from devmesh.config.validation import destinationrule, gateway, names, serviceentry, sidecar, virtualservice
 from devmesh.config.validation import services as core
 from devmesh.config.validation import workloads as apps
 
@@ -46,6 +47,14 @@ VALIDATION: Mapping[Kind, Callable[[Any], Iterator[Cause]]] = {
     kinds.STATEFUL_SET: apps.stateful_set,
     kinds.DAEMON_SET: apps.daemon_set,
     kinds.JOB: apps.job,
+    kinds.VIRTUAL_SERVICE: virtualservice.virtual_service,
+    kinds.DESTINATION_RULE: destinationrule.destination_rule,
+    kinds.GATEWAY: gateway.gateway,
+    kinds.SERVICE_ENTRY: serviceentry.service_entry,
+    kinds.WORKLOAD_ENTRY: serviceentry.workload_entry,
+    kinds.SIDECAR: sidecar.sidecar,
+    kinds.PEER_AUTHENTICATION: sidecar.peer_authentication,
+    WORKLOAD_GROUP: serviceentry.workload_group,
 }
 
 

@@ -9,7 +9,7 @@ from msgspec import field
 from devmesh.config.documents.message import Message
 from devmesh.config.documents.meta import ObjectMeta
 from devmesh.config.documents.scalars import Duration, Int32, UInt32, UInt64
-from devmesh.config.documents.selectors import IstioStatus, PortSelector, WorkloadSelector
+from devmesh.config.documents.selectors import IstioStatus, LabelsToMatch, PortSelector
 
 SimpleLB = Literal["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]
 
@@ -247,7 +247,7 @@ class DestinationRuleSpec(Message, frozen=True, kw_only=True):
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: tuple[str, ...] = ()
-    workload_selector: WorkloadSelector | None = None
+    workload_selector: LabelsToMatch | None = None
 
 
 class DestinationRule(Message, frozen=True, kw_only=True):
