@@ -36,6 +36,7 @@ class Snapshot:
         services: By fully qualified host.
         names: What DNS answers: fully qualified host (or ``*.suffix``) to addresses, virtual ones
             or, for headless services, those of the ready instances. Empty: a name without address.
+        aliases: What DNS answers with a CNAME: the host of an ExternalName Service to its external name.
         backends: For callers without a proxy, what kube-proxy knows: (virtual address, port) to the
             ready (address, port)s behind it.
     """
@@ -48,3 +49,4 @@ class Snapshot:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     backends: Mapping[tuple[str, int], tuple[tuple[str, int], ...]] = field(default_factory=dict)
     mesh: MeshSettings = MeshSettings()
+    aliases: Mapping[str, str] = field(default_factory=dict)

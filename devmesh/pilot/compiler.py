@@ -1,0 +1,195 @@
+"""From resources and instances to a Snapshot: a pure function that reuses what it made before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from devmesh.config.finding import Finding
+from devmesh.config.store import Key, Raw, Store
+from devmesh.model.workload import Instance
+from devmesh.pilot import analysis, mesh_config, names, service_entries, services
+from devmesh.pilot.credentials import Credentials
+from devmesh.pilot.destination_rules import DestinationRules
+from devmesh.pilot.gateways import Gateways
+from devmesh.pilot.inbound import inbound, services_of
+from devmesh.pilot.listeners import Listeners
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.peer_authentication import Modes, PeerAuthentications
+from devmesh.pilot.problems import Problems
+from devmesh.pilot.registry import Entry, Instances, Registry, with_endpoints
+from devmesh.pilot.resources import Resources, load
+from devmesh.pilot.routes import Compiling
+from devmesh.pilot.settings import LocalPorts, Settings
+from devmesh.pilot.virtual_services import VirtualServices
+from devmesh.pilot.visibility import View, selectors_in_use, view_of
+from devmesh.snapshot.proxy import GatewayListener, Outbound, Proxy
+from devmesh.snapshot.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a compile gives.
+
+    `statuses` holds what is to be merged into the status of resources. `memo` and `problems` are for
+    the next compile.
+    """
+
+    snapshot: Snapshot
+    findings: tuple[Finding, ...] = ()
+    statuses: Mapping[Key, Raw] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo, repr=False)
+    problems: Problems = field(default_factory=Problems, repr=False)
+
+
+def compile_mesh(
+    store: Store,
+    instances: Sequence[Instance],
+    *,
+    version: int,
+    ports: LocalPorts | None = None,
+    previous: Compiled | None = None,
+) -> Compiled:
+    """Compile everything in `store`, with `instances` behind it.
+
+    A resource that shows a bug is left out with an error among the findings; the rest is compiled.
+
+    Args:
+        version: Of the snapshot.
+        ports: Where the ingress gateway is on 127.0.0.1.
+        previous: The last result, whose unchanged parts are used again.
+    """
+    memo = Memo(previous.memo if previous else None)
+    problems = Problems.after(previous.problems if previous else None, store)
+    compilation = _Compilation(store, instances, ports or LocalPorts(), memo, problems)
+    snapshot = compilation.snapshot(version)
+    problems.extend(compilation.analyze())
+    memo.seal()
+    return Compiled(snapshot, problems.all(), {}, memo, problems)
+
+
+class _Compilation:
+    """The steps of one compile, in order; each reads what those before made."""
+
+    def __init__(
+        self,
+        store: Store,
+        instances: Sequence[Instance],
+        ports: LocalPorts,
+        memo: Memo,
+        problems: Problems,
+    ) -> None:
+        self.store, self.ports, self.memo, self.problems = store, ports, memo, problems
+        self.settings: Settings = mesh_config.settings(store, memo, problems)
+        self.resources: Resources = load(store, memo, problems)
+        self.instances = Instances(memo.same(("instance", found.id), found) for found in instances)
+        self.modes = self._modes()
+        self.registry = Registry(self._entries(), memo)
+        self.services = services_of(self.registry.entries)
+        self.rules = DestinationRules(self.resources.destination_rules, self.settings, memo)
+        self.virtual_services = VirtualServices(
+            self.resources.virtual_services, self.settings, memo, problems
+        )
+        self.compiling = Compiling(self.registry, self.settings)
+        self._outbounds: dict[View, Outbound] = {}
+
+    def _modes(self) -> Mapping[str, Modes]:
+        policies = PeerAuthentications(self.resources.peer_authentications, self.settings.root)
+        return {
+            instance.id: policies.modes(instance.namespace, instance.labels)
+            for instance in self.instances.all.values()
+        }
+
+    def _entries(self) -> Sequence[Entry]:
+        found = [
+            *services.entries(
+                self.resources, self.store, self.instances, self.settings, self.memo, self.problems
+            ),
+            *service_entries.entries(self.resources, self.instances, self.settings, self.memo, self.problems),
+        ]
+        return [
+            with_endpoints(entry, self.memo, self._modes_of, auto_mtls=self.settings.auto_mtls)
+            for entry in found
+        ]
+
+    def _modes_of(self, instance: Instance) -> Modes:
+        return self.modes[instance.id]
+
+    def snapshot(self, version: int) -> Snapshot:
+        entries = self.registry.entries
+        instances = self.instances.all
+        in_use = selectors_in_use(self.resources)
+        proxies = {
+            instance.id: self._proxy(
+                instance, view_of(instance, in_use, self.resources.sidecars, self.settings)
+            )
+            for instance in instances.values()
+            if instance.meshed
+        }
+        return Snapshot(
+            version=version,
+            proxies=proxies,
+            instances=instances,
+            by_address={address: i.id for address, i in self.instances.by_address.items()},
+            services=names.services(entries),
+            names=names.names(entries),
+            backends=names.backends(entries),
+            mesh=self.settings.mesh,
+            aliases=names.aliases(entries),
+        )
+
+    def _proxy(self, instance: Instance, view: View) -> Proxy:
+        outbound = self._outbounds.get(view) or self._outbound(view)
+        behind = self.services.get(instance.id, [])
+        if not instance.gateway:
+            accepted = inbound(instance, behind, self.modes[instance.id], self.memo)
+            parts = (instance, outbound, accepted)
+            return self.memo.get(("proxy", instance.id), parts, Proxy, *parts)
+        listeners = self._gateways(view).listeners(instance, behind)
+        return self.memo.get(
+            ("proxy", instance.id),
+            (instance, outbound, listeners),
+            _gateway_proxy,
+            instance,
+            outbound,
+            listeners,
+        )
+
+    def _outbound(self, view: View) -> Outbound:
+        made = Listeners(
+            view,
+            self.registry.seen_by(view),
+            self.virtual_services,
+            self.rules,
+            self.compiling,
+            self.memo,
+            self.problems,
+        ).outbound()
+        self._outbounds[view] = made
+        return made
+
+    def _gateways(self, view: View) -> Gateways:
+        return Gateways(
+            view,
+            self.resources.gateways,
+            self.virtual_services,
+            self.compiling,
+            Credentials(self.store),
+            self.ports,
+            self.memo,
+            self.problems,
+        )
+
+    def analyze(self) -> Sequence[Finding]:
+        return analysis.findings(
+            self.resources,
+            self.registry,
+            self.rules,
+            self.virtual_services,
+            self.instances,
+            self.settings,
+        )
+
+
+def _gateway_proxy(instance: Instance, outbound: Outbound, listeners: tuple[GatewayListener, ...]) -> Proxy:
+    return Proxy(instance, outbound, gateway=listeners)

@@ -1,0 +1,51 @@
+"""Certificates that users keep in Secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from devmesh.config import kinds
+from devmesh.config.documents.configuration import Secret
+from devmesh.config.store import Store
+from devmesh.config.typed import typed
+
+
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """A certificate with its key, and whom to trust; empty where the Secret has none."""
+
+    certificate: str = ""
+    key: str = field(default="", repr=False)
+    ca: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The Secrets of the store, as Istio's ``credentialName`` means them."""
+
+    store: Store
+
+    def find(self, namespace: str, name: str) -> Pem | None:
+        """Return a Secret's PEM texts; None where it isn't there or holds no certificate and no CA.
+
+        Istio: the keys are tls.crt, tls.key and ca.crt (or cert, key, cacert); the CA may be in a
+        Secret of its own, ``<name>-cacert``.
+        """
+        data = self._data(namespace, name)
+        certificate = data.get("tls.crt") or data.get("cert") or b""
+        key = data.get("tls.key") or data.get("key") or b""
+        ca = data.get("ca.crt") or data.get("cacert") or b""
+        if not ca:
+            other = self._data(namespace, f"{name}-cacert")
+            ca = other.get("cacert") or other.get("ca.crt") or b""
+        if not certificate and not ca:
+            return None
+        return Pem(_text(certificate), _text(key), _text(ca))
+
+    def _data(self, namespace: str, name: str) -> dict[str, bytes]:
+        stored = self.store.get(kinds.SECRET, namespace, name)
+        return dict(typed(stored, Secret).data) if stored else {}
+
+
+def _text(pem: bytes) -> str:
+    return pem.decode("utf-8", "replace")

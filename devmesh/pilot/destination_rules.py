@@ -1,0 +1,173 @@
+"""Which DestinationRule is in force for a host, and what it says of a port and a subset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from devmesh.config.documents.destinationrule import (
+    ClientTLSSettings,
+    ConnectionPoolSettings,
+    DestinationRuleSpec,
+    LoadBalancerSettings,
+    OutlierDetection,
+    PortTrafficPolicy,
+    RetryBudget,
+    Subset,
+    TrafficPolicy,
+)
+from devmesh.model.host import matches, qualify, specificity
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.resources import Loaded
+from devmesh.pilot.settings import Settings
+from devmesh.pilot.visibility import Selector, View, is_exported, selector
+from devmesh.snapshot.origin import Origin
+
+Loading = Loaded[DestinationRuleSpec]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """The DestinationRules of one namespace for one host, merged.
+
+    Istio: their subsets are put together (the first of a name wins) and the oldest that has a
+    trafficPolicy gives it. `selector` None: for all clients; otherwise for those it selects.
+    """
+
+    host: str
+    namespace: str
+    policy: TrafficPolicy | None
+    subsets: Mapping[str, tuple[Subset, Origin]]
+    export_to: tuple[str, ...]
+    selector: Selector | None
+    origin: Origin
+
+    @property
+    def key(self) -> tuple[str, str, Selector | None]:
+        return (self.namespace, self.host, self.selector)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is in force on one port; a part that is None has Istio's defaults."""
+
+    load_balancer: LoadBalancerSettings | None = None
+    connection_pool: ConnectionPoolSettings | None = None
+    outlier_detection: OutlierDetection | None = None
+    tls: ClientTLSSettings | None = None
+    retry_budget: RetryBudget | None = field(default=None)
+
+
+class DestinationRules:
+    """All rules, merged and indexed."""
+
+    def __init__(self, loaded: Sequence[Loading], settings: Settings, memo: Memo) -> None:
+        self._root = settings.root
+        self._exact: dict[tuple[str, str], list[Rule]] = {}
+        self._wild: dict[str, list[Rule]] = {}
+        groups: dict[tuple[str, str, Selector | None], list[Loading]] = {}
+        for rule in loaded:
+            host = qualify(rule.spec.host, rule.namespace, settings.domain)
+            groups.setdefault((rule.namespace, host, _selector(rule)), []).append(rule)
+        for key, rules in groups.items():
+            merged = memo.get(("rule", key), (*rules, settings), _merge, key, rules, settings)
+            if merged.host.startswith("*"):
+                self._wild.setdefault(merged.namespace, []).append(merged)
+            else:
+                self._exact.setdefault((merged.namespace, merged.host), []).append(merged)
+        for found in self._exact.values():
+            found.sort(key=lambda rule: rule.selector is None)
+        for found in self._wild.values():
+            found.sort(key=lambda rule: (*specificity(rule.host), rule.selector is None))
+
+    def find(self, host: str, namespace: str, view: View) -> Rule | None:
+        """Return the rule for a service's `host`, which is of `namespace`, as a view sees it.
+
+        Istio: the client's namespace is asked first, then the service's, then the root; the first that
+        has a rule wins, and nothing is merged across. In each the most specific host wins, and a
+        rule that selects the client comes before one for all.
+        """
+        for place in dict.fromkeys((view.namespace, namespace, self._root)):
+            own = place == view.namespace
+            for rule in self._candidates(place, host):
+                if rule.selector is not None and (not own or rule.selector not in view.matched):
+                    continue
+                if own or is_exported(rule.export_to, place, view.namespace):
+                    return rule
+        return None
+
+    def _candidates(self, namespace: str, host: str) -> Iterator[Rule]:
+        yield from self._exact.get((namespace, host), ())
+        for rule in self._wild.get(namespace, ()):
+            if matches(rule.host, host):
+                yield rule
+
+
+def _selector(rule: Loading) -> Selector | None:
+    wanted = rule.spec.workload_selector
+    return selector(wanted.match_labels) if wanted and wanted.match_labels else None
+
+
+def _merge(key: tuple[str, str, Selector | None], rules: list[Loading], settings: Settings) -> Rule:
+    namespace, host, selected = key
+    subsets: dict[str, tuple[Subset, Origin]] = {}
+    for rule in rules:
+        for index, subset in enumerate(rule.spec.subsets):
+            subsets.setdefault(subset.name, (subset, rule.origin(f"spec.subsets[{index}]")))
+    first = next((rule for rule in rules if rule.spec.traffic_policy), rules[0])
+    return Rule(
+        host,
+        namespace,
+        first.spec.traffic_policy,
+        subsets,
+        rules[0].spec.export_to or settings.destination_rule_export_to,
+        selected,
+        first.origin(),
+    )
+
+
+def effective(rule: Rule | None, subset: Subset | None, port: int) -> Policy:
+    """Return what is in force for a subset (None: the whole service) on a service's port.
+
+    Istio: the settings of a port *replace* the rule's, they don't merge; a subset replaces block by
+    block what stands above it; its own settings of the port replace all again.
+    """
+    if rule is None:
+        return Policy()
+    policy = _on_port(rule.policy, port) or _of(rule.policy)
+    if subset is None or subset.traffic_policy is None:
+        return policy
+    own = subset.traffic_policy
+    replaced = _on_port(own, port)
+    if replaced is not None:
+        return replaced
+    return Policy(
+        own.load_balancer or policy.load_balancer,
+        own.connection_pool or policy.connection_pool,
+        own.outlier_detection or policy.outlier_detection,
+        own.tls or policy.tls,
+        own.retry_budget or policy.retry_budget,
+    )
+
+
+def _of(policy: TrafficPolicy | None) -> Policy:
+    if policy is None:
+        return Policy()
+    return Policy(
+        policy.load_balancer,
+        policy.connection_pool,
+        policy.outlier_detection,
+        policy.tls,
+        policy.retry_budget,
+    )
+
+
+def _on_port(policy: TrafficPolicy | None, port: int) -> Policy | None:
+    for settings in policy.port_level_settings if policy else ():
+        if settings.port and settings.port.number == port:
+            return _of_port(settings)
+    return None
+
+
+def _of_port(settings: PortTrafficPolicy) -> Policy:
+    return Policy(settings.load_balancer, settings.connection_pool, settings.outlier_detection, settings.tls)

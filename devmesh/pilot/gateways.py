@@ -1,0 +1,134 @@
+"""What a gateway's proxy listens for: its Gateways' servers, merged by port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from devmesh.config.documents.gateway import GatewaySpec
+from devmesh.model.port import Protocol
+from devmesh.model.workload import Instance
+from devmesh.pilot.credentials import Credentials
+from devmesh.pilot.gateway_tables import BoundServer, gateway_table
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.problems import Problems
+from devmesh.pilot.registry import Backend, Entry
+from devmesh.pilot.resources import Loaded
+from devmesh.pilot.routes import Compiling, Place
+from devmesh.pilot.settings import INGRESS_LABEL, LocalPorts
+from devmesh.pilot.tcp_routes import tcp_routes, tls_routes
+from devmesh.pilot.virtual_services import VirtualServices
+from devmesh.pilot.visibility import View, selects
+from devmesh.snapshot.proxy import GatewayListener, ServerTls, TcpRoute
+
+_TARGETS = {80: 8080, 443: 8443}
+_OPAQUE = {"TCP": Protocol.TCP, "MONGO": Protocol.MONGO, "MYSQL": Protocol.MYSQL, "REDIS": Protocol.REDIS}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """Compiles the listeners of one gateway's view."""
+
+    view: View
+    loaded: Sequence[Loaded[GatewaySpec]]
+    virtual_services: VirtualServices
+    compiling: Compiling
+    credentials: Credentials
+    ports: LocalPorts
+    memo: Memo
+    problems: Problems
+
+    def listeners(
+        self, instance: Instance, services: Iterable[tuple[Entry, Backend]]
+    ) -> tuple[GatewayListener, ...]:
+        """Return the listeners of a gateway's instance.
+
+        Istio: servers of all Gateways that select it are merged by port; on one port the first decides
+        what is spoken there, and servers of another kind are left out.
+        """
+        targets = dict(_targets(services))
+        by_target: dict[int, list[BoundServer]] = {}
+        for gateway in self.loaded:
+            if not selects(gateway.spec.selector, instance.labels):
+                continue
+            for index, server in enumerate(gateway.spec.servers):
+                if server.port is None:
+                    continue
+                number = server.port.number
+                target = targets.get(number, _TARGETS.get(number, number))
+                self._place(by_target.setdefault(target, []), BoundServer(gateway, server, index))
+        ingress = INGRESS_LABEL in instance.labels.items()
+        found = []
+        for target, servers in by_target.items():
+            local = self.ports.of(target) if ingress else 0
+            made = self._listener(target, local, servers)
+            found.append(self.memo.same(("listener", instance.id, target), made))
+        return self.memo.get(("listeners", instance.id), tuple(found), tuple, found)
+
+    def _place(self, servers: list[BoundServer], server: BoundServer) -> None:
+        if servers and servers[0].kind != server.kind:
+            first = servers[0]
+            self.problems.add(
+                "KIA0301",
+                "warning",
+                server.gateway.stored,
+                f"spec.servers[{server.index}].port",
+                f"Gateway {first.gateway.namespace}/{first.gateway.name} has port "
+                f"{first.number} as {first.protocol} already; this server is left out",
+            )
+            return
+        servers.append(server)
+
+    def _listener(self, target: int, local: int, servers: Sequence[BoundServer]) -> GatewayListener:
+        first = servers[0]
+        number = first.number
+        if first.kind == "http":
+            table = gateway_table(f"http.{number}", target, servers, self)
+            return GatewayListener(number, target, Protocol.HTTP, table, local_port=local)
+        if first.kind == "https":
+            table = gateway_table(f"https.{number}", target, servers, self)
+            tls = tuple(self._tls(bound) for bound in servers)
+            return GatewayListener(number, target, Protocol.HTTPS, table, tls=tls, local_port=local)
+        tls = tuple(self._tls(bound) for bound in servers if bound.terminates)
+        protocol = Protocol.TLS if first.kind == "tls" else _OPAQUE.get(first.protocol, Protocol.TCP)
+        routes = tuple(self._opaque(servers))
+        return GatewayListener(number, target, protocol, None, routes, tls, local)
+
+    def _opaque(self, servers: Sequence[BoundServer]) -> Iterator[TcpRoute]:
+        for bound in servers:
+            place = Place(bound.number, self.view, bound.name)
+            for vs in self.virtual_services.of_gateway(bound.name, self.view):
+                with self.problems.contained(vs.loaded.stored):
+                    if bound.kind == "tls" and not bound.terminates:
+                        yield from tls_routes(vs, place, (), self.compiling)
+                    else:
+                        yield from tcp_routes(vs, place, (), self.compiling)
+
+    def _tls(self, bound: BoundServer) -> ServerTls:
+        tls = bound.server.tls
+        assert tls is not None
+        hosts = tuple(host for _, host in bound.hosts)
+        mode = tls.mode or "SIMPLE"
+        if not tls.credential_name:
+            return ServerTls(mode, hosts)
+        pem = self.credentials.find(self.view.namespace, tls.credential_name)
+        if pem is None:
+            self.problems.add(
+                "DM0301",
+                "warning",
+                bound.gateway.stored,
+                f"spec.servers[{bound.index}].tls.credentialName",
+                f"there is no Secret {tls.credential_name!r} with a certificate in namespace "
+                f"{self.view.namespace!r}, the gateway workload's: TLS handshakes fail until it is created",
+            )
+            return ServerTls(mode, hosts)
+        return ServerTls(mode, hosts, pem.certificate, pem.key, pem.ca)
+
+
+def _targets(services: Iterable[tuple[Entry, Backend]]) -> Iterator[tuple[int, int]]:
+    """Istio: a server's port is a port of the gateway's Service, and listens on its target."""
+    for entry, backend in services:
+        for port in entry.service.ports:
+            number = backend.port_of(port)
+            if number is not None:
+                yield port.number, number

@@ -1,0 +1,157 @@
+"""What sidecars do with the connections that their applications open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from devmesh.model.port import Port, Protocol
+from devmesh.pilot import clusters
+from devmesh.pilot.destination_rules import DestinationRules
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.problems import Problems
+from devmesh.pilot.registry import Entry
+from devmesh.pilot.routes import Compiling, Place
+from devmesh.pilot.tables import Tables
+from devmesh.pilot.tcp_routes import default_tcp_route, tcp_routes, tls_routes
+from devmesh.pilot.virtual_services import VirtualServices
+from devmesh.pilot.visibility import View
+from devmesh.snapshot.cluster import Cluster
+from devmesh.snapshot.proxy import Outbound, Target, TcpRoute
+from devmesh.snapshot.route import Weighted
+
+_TLS = (Protocol.TLS, Protocol.HTTPS)
+_TO_PASSTHROUGH = TcpRoute((Weighted(clusters.PASSTHROUGH.name),))
+_TO_BLACK_HOLE = TcpRoute((Weighted(clusters.BLACK_HOLE.name),))
+
+
+@dataclass(slots=True)
+class _OnPort:
+    """What shares one port on all addresses (Istio's listener 0.0.0.0_PORT)."""
+
+    http: list[Entry] = field(default_factory=list)
+    sniffed: bool = False
+    tls: list[TcpRoute] = field(default_factory=list)
+    tcp: list[TcpRoute] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Compiles the outbound side of one view."""
+
+    view: View
+    entries: Mapping[str, Entry]
+    virtual_services: VirtualServices
+    rules: DestinationRules
+    compiling: Compiling
+    memo: Memo
+    problems: Problems
+
+    def outbound(self) -> Outbound:
+        """Return the view's Outbound: the one of before, where nothing in it has changed."""
+        by_address: dict[tuple[str, int], Target] = {}
+        by_port: dict[int, Target] = {}
+        if not self.view.router:
+            self._listen(by_address, by_port)
+        found = self._clusters()
+        key = ("outbound", self.view)
+        parts = (*by_address.values(), None, *by_port.values(), None, *found.values())
+        names = (tuple(by_address), tuple(by_port))
+        return self.memo.get((*key, names), parts, Outbound, by_address, by_port, found, self.view.allow_any)
+
+    def _clusters(self) -> dict[str, Cluster]:
+        settings = self.compiling.settings
+        found = {cluster.name: cluster for cluster in (clusters.PASSTHROUGH, clusters.BLACK_HOLE)}
+        for entry in self.entries.values():
+            rule = self.rules.find(entry.host, entry.service.namespace, self.view)
+            for cluster in clusters.of_entry(entry, rule, settings, self.memo, router=self.view.router):
+                found[cluster.name] = cluster
+        return found
+
+    def _listen(self, by_address: dict[tuple[str, int], Target], by_port: dict[int, Target]) -> None:
+        tables = Tables(
+            self.view, self.entries, self.virtual_services, self.compiling, self.memo, self.problems
+        )
+        # Istio's own services always make a listener on port 80, so that unknown hosts get their 502.
+        ports: dict[int, _OnPort] = {80: _OnPort()}
+        for entry in self.entries.values():
+            for port in entry.service.ports:
+                if port.protocol is not Protocol.UDP and self._sees(entry, port):
+                    self._add(entry, port, tables, by_address, ports)
+        for number, found in ports.items():
+            by_port[number] = self._on_port(number, found, tables)
+
+    def _sees(self, entry: Entry, port: Port) -> bool:
+        return self.view.sees(entry.service.namespace, entry.host, port.number)
+
+    def _add(
+        self,
+        entry: Entry,
+        port: Port,
+        tables: Tables,
+        by_address: dict[tuple[str, int], Target],
+        ports: dict[int, _OnPort],
+    ) -> None:
+        number, addresses = port.number, entry.service.addresses
+        if port.protocol.is_http:
+            ports.setdefault(number, _OnPort()).http.append(entry)
+        elif port.protocol is Protocol.AUTO and not addresses:
+            shared = ports.setdefault(number, _OnPort())
+            shared.http.append(entry)
+            shared.sniffed = True
+            self._add_pods(entry, port, tables, by_address)
+        elif addresses:
+            target = self._of_service(entry, port, tables)
+            by_address.update({(address, number): target for address in addresses})
+        elif entry.headless:
+            self._add_pods(entry, port, tables, by_address)
+        else:
+            shared = ports.setdefault(number, _OnPort())
+            routes = self._tcp(entry, port, (entry.host,) if port.protocol in _TLS else ())
+            (shared.tls if port.protocol in _TLS else shared.tcp).extend(routes)
+
+    def _add_pods(
+        self, entry: Entry, port: Port, tables: Tables, by_address: dict[tuple[str, int], Target]
+    ) -> None:
+        """Istio: a headless Service's TCP port listens on the address of each pod."""
+        if not entry.headless:
+            return
+        target = self._of_service(entry, port, tables)
+        for endpoint, _ in entry.endpoints.get(port.number, ()):
+            by_address.setdefault((endpoint.address, endpoint.port), target)
+
+    def _of_service(self, entry: Entry, port: Port, tables: Tables) -> Target:
+        routes = self._tcp(entry, port, ())
+        table = tables.of_service(entry, port.number) if port.protocol is Protocol.AUTO else None
+        key = ("target", self.view, entry.host, port.number)
+        parts = (table, entry.service, self.compiling.registry.shape, self._owner(entry))
+        return self.memo.get(key, parts, Target, port.protocol, table, routes)
+
+    def _owner(self, entry: Entry) -> object:
+        return self.virtual_services.owner(entry.host, self.view)
+
+    def _tcp(self, entry: Entry, port: Port, sni: tuple[str, ...]) -> tuple[TcpRoute, ...]:
+        """Return the routes of one service's port; the last one takes what no rule took."""
+        vs = self.virtual_services.owner(entry.host, self.view)
+        place = Place(port.number, self.view)
+        found: list[TcpRoute] = []
+        if vs is not None:
+            with self.problems.contained(vs.loaded.stored):
+                if port.protocol in _TLS:
+                    found.extend(tls_routes(vs, place, entry.service.addresses, self.compiling))
+                else:
+                    found.extend(tcp_routes(vs, place, entry.service.addresses, self.compiling))
+        if port.protocol in _TLS or not found:
+            found.append(default_tcp_route(entry, port.number, sni))
+        return tuple(found)
+
+    def _on_port(self, number: int, found: _OnPort, tables: Tables) -> Target:
+        opaque = (*found.tls, *found.tcp)
+        http = bool(found.http) or not opaque
+        table = tables.of_port(number, found.http) if http else None
+        if not opaque and not found.sniffed:
+            return self.memo.get(("port", self.view, number), (table,), Target, Protocol.HTTP, table, ())
+        protocol = Protocol.AUTO if http else (Protocol.TLS if found.tls else Protocol.TCP)
+        rest = () if found.tcp else (_TO_PASSTHROUGH if self.view.allow_any else _TO_BLACK_HOLE,)
+        made = Target(protocol, table, (*opaque, *rest))
+        return self.memo.same(("opaque port", self.view, number), made)

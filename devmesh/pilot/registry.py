@@ -1,0 +1,196 @@
+"""The service registry: Services and ServiceEntries, with what is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from devmesh.model.port import Port
+from devmesh.model.service import Service
+from devmesh.model.workload import Instance
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.peer_authentication import Modes
+from devmesh.pilot.visibility import View, is_exported
+from devmesh.snapshot.cluster import Endpoint, ServiceRef
+from devmesh.snapshot.origin import Origin
+from devmesh.snapshot.proxy import MtlsMode
+
+Labelled = tuple[tuple[Endpoint, Mapping[str, str]], ...]
+"""Endpoints, each with the labels that subsets select by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backend:
+    """One place behind a service. `port_of` gives its number for each port of the service.
+
+    `labels` are what subsets select by.
+    """
+
+    address: str
+    ports: Mapping[str, int]  # by the service port's name: where this place differs from its target
+    labels: Mapping[str, str]
+    instance: Instance | None = None
+    weight: int = 1
+    locality: str = ""
+
+    def port_of(self, port: Port) -> int | None:
+        """Return where it listens for a service's port; None: it has no such port."""
+        if (own := self.ports.get(port.name)) is not None:
+            return own
+        if isinstance(port.target, int):
+            return port.target
+        return self.instance.ports.get(port.target) if self.instance else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One service of the registry, the same object as long as nothing about it changes.
+
+    `backends` are the ready ones, `members` all of them. `alias_of` is the host that
+    an ExternalName Service stands for.
+    """
+
+    service: Service
+    origin: Origin
+    headless: bool = False
+    kubernetes: bool = True
+    backends: tuple[Backend, ...] = ()
+    members: tuple[Backend, ...] = ()
+    endpoints: Mapping[int, Labelled] = field(default_factory=dict)
+    alias_of: str = ""
+
+    @property
+    def host(self) -> str:
+        return self.service.host
+
+    @property
+    def ref(self) -> ServiceRef:
+        service = self.service
+        return ServiceRef(service.host, service.name, service.namespace)
+
+
+class Registry:
+    """All entries, by host; of two with one host a Kubernetes Service comes first, then the oldest."""
+
+    def __init__(self, entries: Sequence[Entry], memo: Memo) -> None:
+        self.entries = entries
+        services = tuple(entry.service for entry in entries)
+        self.shape: object = memo.get("shape", services, object)  # the same while services and ports are
+        self._by_host: dict[str, list[Entry]] = {}
+        for entry in sorted(entries, key=lambda e: not e.kubernetes):
+            self._by_host.setdefault(entry.host, []).append(entry)
+
+    def find(self, host: str) -> Entry | None:
+        """Return what a destination's host stands for, whoever asks."""
+        found = self._by_host.get(host)
+        return found[0] if found else None
+
+    def covering(self, host: str) -> Entry | None:
+        """Like `find`, but a ServiceEntry's wildcard host will do too."""
+        if found := self.find(host):
+            return found
+        labels = host.split(".")
+        for start in range(1, len(labels)):
+            if found := self.find("*." + ".".join(labels[start:])):
+                return found
+        return None
+
+    def seen_by(self, view: View) -> dict[str, Entry]:
+        """Return, by host, the entries that exist for a view: exported to it, and not hidden by a Sidecar.
+
+        Istio: of several with one host, that of the caller's own namespace.
+        """
+        seen: dict[str, Entry] = {}
+        for host, entries in self._by_host.items():
+            visible = [
+                entry
+                for entry in entries
+                if is_exported(entry.service.export_to, entry.service.namespace, view.namespace)
+                and view.sees(entry.service.namespace, host)
+            ]
+            if visible:
+                own = (e for e in visible if e.service.namespace == view.namespace)
+                seen[host] = visible[0] if visible[0].kubernetes else next(own, visible[0])
+        return seen
+
+
+class Instances:
+    """The instances, found by label and by address."""
+
+    def __init__(self, instances: Iterable[Instance]) -> None:
+        self.all: dict[str, Instance] = {}
+        self.by_address: dict[str, Instance] = {}
+        self._by_label: dict[tuple[str, str, str], list[Instance]] = {}
+        for instance in instances:
+            self.all[instance.id] = instance
+            for address in instance.addresses:
+                self.by_address[address] = instance
+            for key, value in instance.labels.items():
+                self._by_label.setdefault((instance.namespace, key, value), []).append(instance)
+
+    def selected(self, namespace: str, labels: Mapping[str, str]) -> Sequence[Instance]:
+        """Return those of a namespace that have all `labels`; no labels select none, as for a Service."""
+        lists = [self._by_label.get((namespace, key, value), []) for key, value in labels.items()]
+        if not lists:
+            return []
+        shortest = min(lists, key=len)
+        return [i for i in shortest if all(i.labels.get(k) == v for k, v in labels.items())]
+
+
+def ready(members: Iterable[Backend], *, even_not: bool = False) -> tuple[Backend, ...]:
+    """Return those that get requests; `even_not` is publishNotReadyAddresses."""
+    return tuple(m for m in members if even_not or m.instance is None or m.instance.ready)
+
+
+def with_endpoints(entry: Entry, memo: Memo, modes: Callable[[Instance], Modes], *, auto_mtls: bool) -> Entry:
+    """Return `entry` with the endpoints of each port; unchanged ones are the same objects as before."""
+    by_port = {port.number: _endpoints(entry, port, memo, modes, auto_mtls) for port in entry.service.ports}
+    parts = (entry.service, *by_port.values(), *(backend.instance for backend in entry.members))
+    return memo.get(("entry", entry.host, entry.service.namespace), parts, _with, entry, by_port)
+
+
+def _with(entry: Entry, endpoints: Mapping[int, Labelled]) -> Entry:
+    return replace(entry, endpoints=endpoints)
+
+
+def _endpoints(
+    entry: Entry, port: Port, memo: Memo, modes: Callable[[Instance], Modes], auto_mtls: bool
+) -> Labelled:
+    found = tuple(_endpoints_of(entry, port, memo, modes, auto_mtls))
+    key = ("endpoints", entry.host, entry.service.namespace, port.number)
+    return memo.get(key, tuple(e for pair in found for e in pair), lambda: found)
+
+
+def _endpoints_of(
+    entry: Entry, port: Port, memo: Memo, modes: Callable[[Instance], Modes], auto_mtls: bool
+) -> Iterator[tuple[Endpoint, Mapping[str, str]]]:
+    for backend in entry.backends:
+        number = backend.port_of(port)
+        if number is None:
+            continue
+        instance = backend.instance
+        mtls = (
+            auto_mtls
+            and instance is not None
+            and instance.meshed
+            and not instance.gateway
+            and not entry.service.external
+            and modes(instance).on(number) is not MtlsMode.DISABLE
+        )
+        key = ("endpoint", backend.address, number, mtls, backend.weight, backend.locality)
+        made = memo.get(key, (instance,), _endpoint, backend, number, mtls)
+        yield made, backend.labels
+
+
+def _endpoint(backend: Backend, port: int, mtls: bool) -> Endpoint:
+    instance = backend.instance
+    return Endpoint(
+        address=backend.address,
+        port=port,
+        instance=instance.id if instance else None,
+        workload=instance.workload if instance else None,
+        identity=instance.identity if instance and instance.meshed else None,
+        mtls=mtls,
+        weight=backend.weight,
+        locality=backend.locality or (instance.locality if instance else ""),
+    )

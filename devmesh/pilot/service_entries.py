@@ -1,0 +1,126 @@
+"""ServiceEntries as entries of the registry, one for each host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from devmesh.config.documents.serviceentry import ServiceEntry, ServiceEntrySpec, WorkloadEntrySpec
+from devmesh.config.documents.serviceentry import ServicePort as EntryPort
+from devmesh.config.typed import typed
+from devmesh.model.port import Port, protocol_of
+from devmesh.model.service import Resolution, Service
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.problems import Problems
+from devmesh.pilot.registry import Backend, Entry, Instances, ready
+from devmesh.pilot.resources import Loaded, Resources
+from devmesh.pilot.settings import Settings
+
+Loading = Loaded[ServiceEntrySpec]
+
+_RESOLUTIONS = {
+    "STATIC": Resolution.STATIC,
+    "DNS": Resolution.DNS,
+    "DYNAMIC_DNS": Resolution.DNS,
+    "DNS_ROUND_ROBIN": Resolution.DNS_ROUND_ROBIN,
+}
+
+
+def entries(
+    resources: Resources, instances: Instances, settings: Settings, memo: Memo, problems: Problems
+) -> Iterator[Entry]:
+    """Yield the entry of each host, without its endpoints.
+
+    Istio: entries of one namespace for the same host are one service, with the ports and endpoints of all.
+    """
+    found: dict[tuple[str, str], Entry] = {}
+    for loaded in resources.service_entries:
+        with problems.contained(loaded.stored):
+            for host in loaded.spec.hosts:
+                entry = _entry(loaded, host.lower(), instances, settings, memo)
+                key = (loaded.namespace, entry.host)
+                found[key] = _merged(found[key], entry, memo) if key in found else entry
+    yield from found.values()
+
+
+def _entry(loaded: Loading, host: str, instances: Instances, settings: Settings, memo: Memo) -> Entry:
+    service = memo.get(
+        ("service entry", loaded.stored.key, host),
+        (loaded, settings),
+        _service,
+        loaded,
+        host,
+        settings,
+    )
+    members = tuple(_members(loaded, host, instances))
+    return Entry(service, loaded.origin(), kubernetes=False, backends=ready(members), members=members)
+
+
+def _merged(first: Entry, second: Entry, memo: Memo) -> Entry:
+    mine, other = first.service, second.service
+    numbers = {port.number for port in mine.ports}
+    ports = (*mine.ports, *(port for port in other.ports if port.number not in numbers))
+    addresses = tuple(dict.fromkeys((*mine.addresses, *other.addresses)))
+    service = memo.get(
+        ("service entries", mine.host, mine.namespace, ports, addresses),
+        (mine, other),
+        lambda: replace(mine, ports=ports, addresses=addresses),
+    )
+    return replace(
+        first,
+        service=service,
+        backends=(*first.backends, *second.backends),
+        members=(*first.members, *second.members),
+    )
+
+
+def _service(loaded: Loading, host: str, settings: Settings) -> Service:
+    spec = loaded.spec
+    return Service(
+        host=host,
+        name=host,
+        namespace=loaded.namespace,
+        ports=tuple(_port(port) for port in spec.ports),
+        addresses=addresses(loaded, host),
+        resolution=_RESOLUTIONS.get(spec.resolution or "NONE", Resolution.NONE),
+        external=spec.location != "MESH_INTERNAL",
+        export_to=spec.export_to or settings.service_export_to,
+    )
+
+
+def addresses(loaded: Loading, host: str) -> tuple[str, ...]:
+    """Return a host's virtual addresses: those written, else the one that was given out (in the status)."""
+    if loaded.spec.addresses:
+        plain = (address.removesuffix("/32") for address in loaded.spec.addresses)
+        return tuple(address for address in plain if "/" not in address)
+    status = typed(loaded.stored, ServiceEntry).status
+    given = status.addresses if status else ()
+    return tuple(address.value for address in given if address.host.lower() == host)
+
+
+def _port(port: EntryPort) -> Port:
+    protocol = protocol_of("", port.protocol or None, number=port.number)
+    return Port(port.name, port.number, protocol, port.target_port or port.number)
+
+
+def _members(loaded: Loading, host: str, instances: Instances) -> Iterator[Backend]:
+    spec = loaded.spec
+    for endpoint in spec.endpoints:
+        yield _backend(endpoint, instances)
+    if spec.workload_selector and spec.workload_selector.labels:
+        for instance in instances.selected(loaded.namespace, spec.workload_selector.labels):
+            yield Backend(instance.addresses[0], {}, instance.labels, instance)
+    elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN") and not host.startswith("*"):
+        yield Backend(host, {}, {})
+
+
+def _backend(endpoint: WorkloadEntrySpec, instances: Instances) -> Backend:
+    instance = instances.by_address.get(endpoint.address)
+    return Backend(
+        endpoint.address,
+        endpoint.ports,
+        endpoint.labels,
+        instance,
+        endpoint.weight or 1,
+        endpoint.locality,
+    )

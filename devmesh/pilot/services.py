@@ -1,0 +1,124 @@
+"""Kubernetes' Services as entries of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from devmesh.config import kinds
+from devmesh.config.addresses import virtual_address
+from devmesh.config.documents.endpoints import Endpoints
+from devmesh.config.documents.services import ServicePort, ServiceSpec
+from devmesh.config.store import Store
+from devmesh.config.typed import typed
+from devmesh.model.host import service_host
+from devmesh.model.port import Port, protocol_of
+from devmesh.model.service import Resolution, Service
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.problems import Problems
+from devmesh.pilot.registry import Backend, Entry, Instances, ready
+from devmesh.pilot.resources import Loaded, Resources
+from devmesh.pilot.settings import Settings
+
+EXPORT_TO = "networking.istio.io/exportTo"
+
+
+def entries(
+    resources: Resources,
+    store: Store,
+    instances: Instances,
+    settings: Settings,
+    memo: Memo,
+    problems: Problems,
+) -> Iterator[Entry]:
+    """Yield the entry of each Service, without its endpoints."""
+    taken = {spec.cluster_ip for spec in (s.spec for s in resources.services) if spec.cluster_ip}
+    for loaded in resources.services:
+        with problems.contained(loaded.stored):
+            address = _address(loaded, taken)
+            service = memo.get(
+                ("service", loaded.stored.key, address),
+                (loaded, settings),
+                _service,
+                loaded,
+                address,
+                settings,
+            )
+            members = _members(loaded, store, instances)
+            yield Entry(
+                service,
+                loaded.origin(),
+                headless=loaded.spec.cluster_ip == "None",
+                backends=ready(members, even_not=bool(loaded.spec.publish_not_ready_addresses)),
+                members=members,
+                alias_of=_alias(loaded.spec),
+            )
+
+
+def _address(loaded: Loaded[ServiceSpec], taken: set[str]) -> str:
+    """Return the virtual address; admission gives one, so that only unusual stores lack it."""
+    spec = loaded.spec
+    if spec.type == "ExternalName" or spec.cluster_ip == "None":
+        return ""
+    if spec.cluster_ip:
+        return spec.cluster_ip
+    address = virtual_address(f"{loaded.name}.{loaded.namespace}", taken)
+    taken.add(address)
+    return address
+
+
+def _alias(spec: ServiceSpec) -> str:
+    return (spec.external_name or "").lower().rstrip(".") if spec.type == "ExternalName" else ""
+
+
+def _service(loaded: Loaded[ServiceSpec], address: str, settings: Settings) -> Service:
+    spec = loaded.spec
+    export_to = loaded.stored.annotations.get(EXPORT_TO)
+    others = [ip for ip in spec.cluster_ips if ip not in (address, "None")] if address else []
+    return Service(
+        host=service_host(loaded.name, loaded.namespace, settings.domain),
+        name=loaded.name,
+        namespace=loaded.namespace,
+        ports=tuple(_port(port) for port in spec.ports),
+        addresses=(address, *others) if address else (),
+        resolution=Resolution.NONE if spec.cluster_ip == "None" else Resolution.CLIENT_SIDE,
+        selector=spec.selector,
+        export_to=_names(export_to) if export_to else settings.service_export_to,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _port(port: ServicePort) -> Port:
+    target = port.target_port or port.port
+    if isinstance(target, str) and target.isdigit():
+        target = int(target)
+    name = port.name or ""
+    protocol = protocol_of(name, port.app_protocol, port.protocol or "TCP", port.port)
+    return Port(name, port.port, protocol, target)
+
+
+def _members(loaded: Loaded[ServiceSpec], store: Store, instances: Instances) -> tuple[Backend, ...]:
+    spec = loaded.spec
+    if not spec.selector:
+        return _manual(store, loaded, instances)
+    return tuple(
+        Backend(address, {}, instance.labels, instance)
+        for instance in instances.selected(loaded.namespace, spec.selector)
+        for address in instance.addresses[:1]
+    )
+
+
+def _manual(store: Store, loaded: Loaded[ServiceSpec], instances: Instances) -> tuple[Backend, ...]:
+    """Return what the Endpoints object of a Service without a selector names."""
+    stored = store.get(kinds.ENDPOINTS, loaded.namespace, loaded.name)
+    if stored is None:
+        return ()
+    found = []
+    for subset in typed(stored, Endpoints).subsets:
+        ports = {port.name or "": port.port for port in subset.ports}
+        for address in subset.addresses:
+            instance = instances.by_address.get(address.ip)
+            found.append(Backend(address.ip, ports, instance.labels if instance else {}, instance))
+    return tuple(found)

@@ -1,0 +1,50 @@
+"""MeshConfig as the compile needs it, and where the gateways' ports are on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from devmesh.snapshot.route import Retry
+from devmesh.snapshot.snapshot import MeshSettings
+from devmesh.traffic.retry import DEFAULT
+
+INGRESS_LABEL = ("istio", "ingressgateway")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPorts:
+    """Where the ingress gateway listens on 127.0.0.1. `other` maps ports such as 31400 that got another
+    number there, since theirs was taken."""
+
+    http: int = 8080
+    https: int = 8443
+    other: tuple[tuple[int, int], ...] = ()
+
+    def of(self, target: int) -> int:
+        """Return the host's port for a port inside the gateway's namespace."""
+        if target == 8080:
+            return self.http
+        return self.https if target == 8443 else dict(self.other).get(target, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """MeshConfig in force. Times are seconds."""
+
+    mesh: MeshSettings = field(default_factory=MeshSettings)
+    allow_any: bool = True
+    auto_mtls: bool = True
+    connect_timeout: float = 10.0
+    h2_upgrade: bool = False
+    retry: Retry | None = DEFAULT
+    service_export_to: tuple[str, ...] = ("*",)
+    virtual_service_export_to: tuple[str, ...] = ("*",)
+    destination_rule_export_to: tuple[str, ...] = ("*",)
+
+    @property
+    def domain(self) -> str:
+        return self.mesh.domain
+
+    @property
+    def root(self) -> str:
+        return self.mesh.root_namespace

@@ -1,0 +1,131 @@
+"""Which VirtualService owns a host, for sidecars and for gateways; delegates are put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from devmesh.config.documents.virtualservice import (
+    HTTPMatchRequest,
+    L4MatchAttributes,
+    TLSMatchAttributes,
+    VirtualServiceSpec,
+)
+from devmesh.model.host import matches, qualify, specificity
+from devmesh.pilot.delegates import Written, delegates_of, with_delegates
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.problems import Problems
+from devmesh.pilot.resources import Loaded
+from devmesh.pilot.settings import Settings
+from devmesh.pilot.visibility import Selector, View, is_exported, selector
+
+Loading = Loaded[VirtualServiceSpec]
+MESH = "mesh"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VirtualService:
+    """A VirtualService with its names resolved: the same object as long as it doesn't change."""
+
+    loaded: Loading
+    hosts: tuple[str, ...]
+    gateways: frozenset[str]  # "mesh", or namespace/name
+    export_to: tuple[str, ...]
+    http: tuple[Written, ...]
+    sources: frozenset[Selector]  # the callers that its matches tell apart
+    by_namespace: bool  # its matches tell callers' namespaces apart
+
+    @property
+    def namespace(self) -> str:
+        return self.loaded.namespace
+
+    def seen_by(self, view: View) -> bool:
+        return is_exported(self.export_to, self.namespace, view.namespace)
+
+
+class VirtualServices:
+    """All of them, the oldest first, indexed by host for sidecars and by gateway."""
+
+    def __init__(self, loaded: Sequence[Loading], settings: Settings, memo: Memo, problems: Problems) -> None:
+        self.all: list[VirtualService] = []
+        delegates = {(vs.namespace, vs.name): vs for vs in loaded if not vs.spec.hosts}
+        for vs in loaded:
+            if not vs.spec.hosts:
+                continue
+            with problems.contained(vs.stored):
+                used = delegates_of(vs, delegates)
+                parts = (vs, settings, *used)
+                self.all.append(memo.get(("vs", vs.stored.key), parts, _resolve, vs, delegates, settings))
+        self._exact: dict[str, list[VirtualService]] = {}
+        self._wild: list[tuple[str, VirtualService]] = []
+        for found in self.all:
+            if MESH in found.gateways:
+                self._index(found)
+        self._wild.sort(key=lambda pair: specificity(pair[0]))
+
+    def _index(self, vs: VirtualService) -> None:
+        for host in vs.hosts:
+            if host.startswith("*"):
+                self._wild.append((host, vs))
+            else:
+                self._exact.setdefault(host, []).append(vs)
+
+    def owner(self, host: str, view: View) -> VirtualService | None:
+        """Return the VirtualService that steers calls to a host from sidecars of a view.
+
+        Istio: the most specific host wins, and among equals the oldest has it entirely.
+        """
+        for vs in self._exact.get(host, ()):
+            if vs.seen_by(view):
+                return vs
+        for pattern, vs in self._wild:
+            if matches(pattern, host) and vs.seen_by(view):
+                return vs
+        return None
+
+    def exact_hosts(self, view: View) -> Iterator[tuple[str, VirtualService]]:
+        """Yield the hosts that are written out, each with its owner."""
+        for host, found in self._exact.items():
+            owner = next((vs for vs in found if vs.seen_by(view)), None)
+            if owner is not None:
+                yield host, owner
+
+    def wild_hosts(self, view: View) -> Iterator[tuple[str, VirtualService]]:
+        for pattern, vs in self._wild:
+            if vs.seen_by(view):
+                yield pattern, vs
+
+    def of_gateway(self, gateway: str, view: View) -> Iterator[VirtualService]:
+        """Yield those bound to a gateway (namespace/name), the oldest first."""
+        return (vs for vs in self.all if gateway in vs.gateways and vs.seen_by(view))
+
+
+def gateway_name(text: str, namespace: str) -> str:
+    """Return a gateway as ``namespace/name``, or ``mesh``. Istio: a bare name is of the own namespace."""
+    if text == MESH or "/" in text:
+        return text
+    if text.endswith(".svc.cluster.local") or text.count(".") == 1:  # the historical name.namespace
+        name, namespace = text.split(".")[:2]
+        return f"{namespace}/{name}"
+    return f"{namespace}/{text}"
+
+
+def _resolve(
+    loaded: Loading, delegates: dict[tuple[str, str], Loading], settings: Settings
+) -> VirtualService:
+    spec = loaded.spec
+    http = tuple(with_delegates(loaded, delegates))
+    http_blocks = [match for written in http for match in written.route.match]
+    tcp_blocks = [match for route in spec.tcp for match in route.match]
+    tls_blocks = [match for route in spec.tls for match in route.match]
+    blocks: list[HTTPMatchRequest | L4MatchAttributes | TLSMatchAttributes]
+    blocks = [*http_blocks, *tcp_blocks, *tls_blocks]
+    return VirtualService(
+        loaded,
+        tuple(qualify(host, loaded.namespace, settings.domain) for host in spec.hosts),
+        frozenset(gateway_name(name, loaded.namespace) for name in spec.gateways or (MESH,)),
+        spec.export_to or settings.virtual_service_export_to,
+        http,
+        frozenset(selector(block.source_labels) for block in blocks if block.source_labels),
+        any(block.source_namespace for block in blocks),
+    )
