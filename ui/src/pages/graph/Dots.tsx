@@ -2,13 +2,16 @@ import { useStore, useStoreApi } from "@xyflow/react";
 import { useEffect, useRef } from "react";
 import type { MeshEdge } from "../../api/types";
 import { useTheme } from "../../ui/theme";
-import { pointAt, type Curve } from "./curve";
+import { pointAt, type Curve, type Point } from "./curve";
 import styles from "./Dots.module.css";
 import { EdgeTraffic } from "./dots";
+import { holds, isLabelShown, labelBox, type LabelText } from "./labels";
 
 export interface Way {
   edge: MeshEdge;
   curve: Curve;
+  text: LabelText;
+  labelPlace: Point;
   isDim: boolean;
 }
 
@@ -56,6 +59,9 @@ export function Dots({ ways, isStill }: { ways: Way[]; isStill: boolean }) {
       brush.setTransform(1, 0, 0, 1, 0, 0);
       brush.clearRect(0, 0, element.width, element.height);
       brush.setTransform(zoom * ratio, 0, 0, zoom * ratio, x * ratio, y * ratio);
+      const labels = latest.current
+        .filter(({ edge }) => isLabelShown(edge, zoom))
+        .map(({ text, labelPlace }) => labelBox(text, labelPlace, zoom));
       for (const { edge, curve, isDim } of latest.current) {
         const own = traffic.get(edge.id) ?? new EdgeTraffic();
         traffic.set(edge.id, own);
@@ -63,6 +69,7 @@ export function Dots({ ways, isStill }: { ways: Way[]; isStill: boolean }) {
         brush.globalAlpha = isDim ? 0.12 : 1;
         for (const dot of own.dots) {
           const point = pointAt(curve, (now - dot.born) / dot.takes);
+          if (labels.some((box) => holds(box, point))) continue;
           brush.fillStyle = dot.isFailure ? colors.failing : colors[edge.health === "failing" ? "ok" : edge.health];
           brush.beginPath();
           if (dot.isFailure) diamond(brush, point.x, point.y, 4.2);

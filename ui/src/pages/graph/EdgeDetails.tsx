@@ -36,10 +36,13 @@ export function EdgeDetails({ graph, edge }: { graph: Graph; edge: MeshEdge }) {
           </Fact>
         )}
         {split && (
-          <Fact name="Split">{split.map(([version, share]) => `${version} ${formatShare(share)}`).join(" · ")}</Fact>
+          <Fact name="Split, %">
+            {split.map(([version, share]) => `${version} ${Math.round(share * 100)}`).join(" · ")}
+          </Fact>
         )}
-        <Fact name="Sent">{formatBytes(edge.sent)}</Fact>
-        <Fact name="Received">{formatBytes(edge.received)}</Fact>
+        <Fact name="Bytes in · out">
+          {formatBytes(edge.received)} · {formatBytes(edge.sent)}
+        </Fact>
         {edge.route && (
           <Fact name="Route">
             <code>{edge.route}</code>
@@ -52,10 +55,20 @@ export function EdgeDetails({ graph, edge }: { graph: Graph; edge: MeshEdge }) {
         <p className={isPlain(edge, source, target) ? styles.plain : undefined}>
           <Icon name={edge.mtls > 0 ? "lock" : "unlocked"} /> {mtlsWords(edge.mtls)}
         </p>
-        {edge.source_principal && <code>{edge.source_principal}</code>}
-        {edge.destination_principal && <code>→ {edge.destination_principal}</code>}
+        <Principal side="Caller" identity={edge.source_principal} />
+        <Principal side="Called" identity={edge.destination_principal} />
       </section>
     </>
+  );
+}
+
+function Principal({ side, identity }: { side: string; identity: string }) {
+  if (!identity) return null;
+  return (
+    <p className={styles.principal}>
+      <small>{side}</small>
+      <code>{identity}</code>
+    </p>
   );
 }
 

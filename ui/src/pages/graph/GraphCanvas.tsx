@@ -3,12 +3,13 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Graph } from "../../api/types";
 import { IconButton } from "../../ui/IconButton";
 import { useKeys } from "../../ui/useKeys";
-import { curveBetween } from "./curve";
+import { curveBetween, pointAt } from "./curve";
 import { edgeLabel, subtitleOf } from "./describe";
 import { Dots, type Way } from "./Dots";
 import { isSame, lightPath, type Lit, type Selection } from "./focus";
 import styles from "./GraphCanvas.module.css";
 import { isPlain } from "./health";
+import { labelPositions, labelText } from "./labels";
 import { layOut, layoutKey, type Layout, type Rect } from "./layout";
 import { NodeCard, VersionBox, type BoxNode, type CardNode } from "./NodeCard";
 import { TrafficEdge, type TrafficEdgeType } from "./TrafficEdge";
@@ -181,6 +182,7 @@ function drawEdges(
   onHover: (selection: Selection | null) => void,
 ): TrafficEdgeType[] {
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+  const positions = labelPositions(graph.edges);
   return graph.edges.flatMap((edge): TrafficEdgeType[] => {
     const [source, target] = [nodes.get(edge.source), nodes.get(edge.target)];
     const [from, to] = [layout.nodes.get(edge.source), layout.nodes.get(edge.target)];
@@ -188,9 +190,12 @@ function drawEdges(
     const own: Selection = { kind: "edge", id: edge.id };
     const isSelected = isSame(selection, own);
     const plain = isPlain(edge, source, target);
+    const curve = curveBetween(from, to);
     const data = {
       edge,
-      curve: curveBetween(from, to),
+      curve,
+      labelPlace: pointAt(curve, positions.get(edge.id) ?? 0.5),
+      text: labelText(edge),
       label: edgeLabel(edge, source, target, plain),
       isPlain: plain,
       isSelected,

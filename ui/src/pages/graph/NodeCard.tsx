@@ -34,10 +34,10 @@ export function NodeCard({ data: { node, subtitle, isSelected, isDim, onSelect }
     >
       <span className={styles.words}>
         <span className={styles.title}>
-          {icon && <Icon name={icon} />}
           <b>{titleOf(node)}</b>
         </span>
         <span className={styles.subtitle}>
+          {icon && <Icon name={icon} />}
           <span>{subtitle}</span>
           {node.kind === "workload" && !node.meshed && <i>no sidecar</i>}
           {isStarting && (

@@ -30,9 +30,9 @@ export function Failed({ error, onRetry }: { error: Error; onRetry: () => void }
       <Notice title={isAnswer ? `The mesh could not answer (${error.status})` : "No answer from devmesh"} isAlert>
         <p>{isAnswer ? error.message : `Nothing answers at ${window.location.host}. The mesh has stopped, or is only starting.`}</p>
         <p>
-          {isAnswer ? "This page tries again by itself. If it stays so, the log says more:" : "This page tries again by itself. To start the mesh:"}
+          {isAnswer ? "This page tries again by itself. If it stays so, let devmesh look for the cause:" : "This page tries again by itself. To start the mesh:"}
         </p>
-        <Command text={isAnswer ? "devmesh status" : "devmesh up"} />
+        <Command text={isAnswer ? "devmesh doctor" : "devmesh up"} />
         <button type="button" className={styles.retry} onClick={onRetry}>
           Try again now
         </button>

@@ -2,6 +2,7 @@ import type { Ref } from "react";
 import type { Status } from "../../api/types";
 import { WINDOWS } from "../../paths";
 import { Choice } from "../../ui/Choice";
+import { SearchField } from "../../ui/SearchField";
 import { ThemeSwitch } from "../../ui/ThemeSwitch";
 import { formatWindow } from "./format";
 import { Help } from "./Help";
@@ -37,19 +38,7 @@ export function TopBar(props: Props) {
       {view.kind !== "no-token" && (
         <>
           <Choice label="Time window" value={window} items={WINDOW_ITEMS} onChange={onWindow} />
-          <label className={styles.find}>
-            <kbd aria-hidden="true">/</kbd>
-            <input
-              ref={findRef}
-              type="search"
-              value={find}
-              placeholder="Find a workload"
-              aria-label="Find a workload"
-              autoComplete="off"
-              spellCheck={false}
-              onChange={(event) => onFind(event.target.value)}
-            />
-          </label>
+          <SearchField label="Find a workload" hint="/" value={find} onChange={onFind} ref={findRef} />
         </>
       )}
       <Liveness view={view} status={status} now={now} />

@@ -22,6 +22,7 @@ test("the namespace is shown where there are several", () => {
   expect(subtitleOf(makeNode("a v1"), true)).toBe("v1");
   expect(subtitleOf(makeNode("a v1"), false)).toBe("v1 · default");
   expect(titleOf(makeNode("x", { kind: "unknown" }))).toBe("outside");
+  expect(titleOf(makeNode("istio-ingressgateway", { kind: "gateway" }))).toBe("ingressgateway");
 });
 
 test("response flags have words, unknown ones stay as they are", () => {

@@ -4,13 +4,20 @@ import { formatBytes, formatNumber, formatShare } from "./format";
 /** The name on a node's card. */
 export function titleOf(node: MeshNode): string {
   if (node.kind === "workload") return node.app || node.name;
+  if (node.kind === "gateway") return node.name.replace(/^istio-/, "");
   return node.kind === "unknown" ? "outside" : node.name;
 }
 
 /** The small line under the name. */
 export function subtitleOf(node: MeshNode, isOneNamespace: boolean): string {
-  const what = node.kind === "workload" ? node.version || node.name : node.kind === "unknown" ? "callers" : node.kind;
+  const what = whatOf(node);
   return isOneNamespace || node.kind === "unknown" || node.kind === "external" ? what : `${what} · ${node.namespace}`;
+}
+
+function whatOf(node: MeshNode): string {
+  if (node.kind === "unknown") return "callers";
+  if (node.kind !== "workload") return node.kind;
+  return node.version || (node.name === titleOf(node) ? "no version" : node.name);
 }
 
 /** One line for both: "reviews v3". */

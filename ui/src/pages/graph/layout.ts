@@ -6,10 +6,10 @@ const NODE_WIDTH = 184;
 /** Callers outside the mesh have no traffic of their own to show: a smaller card. */
 const OUTSIDE_WIDTH = 104;
 /** Room for an edge's label between two layers. */
-const LAYER_GAP = 120;
-const ROW_GAP = 28;
+const LAYER_GAP = 128;
+const ROW_GAP = 36;
 /** Versions of one service stand in a box. */
-const BOX = { side: 12, top: 30, bottom: 12, gap: 16 };
+const BOX = { side: 12, top: 30, bottom: 12, gap: 20 };
 /** Nodes without an edge stand in rows below, not in the way. */
 const SHELF_GAP = 24;
 
