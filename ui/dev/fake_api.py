@@ -101,9 +101,16 @@ def bookinfo(scenario: str) -> tuple[list[dict[str, object]], list[dict[str, obj
         nodes[6] |= {"health": "failing", "error_rate": 0.42, "reason": "42 % of requests end with 503"}
         nodes[5] |= {"health": "degraded", "error_rate": 0.12}
         nodes[7] |= {"ready": 0, "replicas": 1}
-        edges[5] = edge("productpage v1", "reviews v3", 2.5, route="reviews", error_rate=0.42, health="failing")
-        edges[5] |= {"flags": {"UO": 0.7, "UF": 0.35}, "reason": "42 % of requests end with 503: circuit breaker open"}
-        edges[4] = edge("productpage v1", "reviews v2", 3.4, route="reviews", error_rate=0.12, health="degraded")
+        edges[5] = edge(
+            "productpage v1", "reviews v3", 2.5, route="reviews", error_rate=0.42, health="failing"
+        )
+        edges[5] |= {
+            "flags": {"UO": 0.7, "UF": 0.35},
+            "reason": "42 % of requests end with 503: circuit breaker open",
+        }
+        edges[4] = edge(
+            "productpage v1", "reviews v2", 3.4, route="reviews", error_rate=0.12, health="degraded"
+        )
         edges[4] |= {"codes": {"200": 3.0, "404": 0.4}, "reason": "12 % of requests end with 404"}
         nodes.append(node("mysql", rate=0))
         edges.append(edge("ratings v1", "mysql", 0, protocol="tcp", received=0.0, sent=0.0, codes={}))
@@ -113,7 +120,9 @@ def bookinfo(scenario: str) -> tuple[list[dict[str, object]], list[dict[str, obj
         nodes.append(node("mongodb v1", rate=0, health="ok"))
         edges.append(edge("curl", "details v1", 2.2, mtls=0.0, source_principal=""))
         edges.append(edge("details v1", "api.example.com", 1.1, mtls=0.0, destination_principal=""))
-        edges.append(edge("ratings v1", "mongodb v1", 0, protocol="tcp", health="ok", received=48000.0, sent=5200.0))
+        edges.append(
+            edge("ratings v1", "mongodb v1", 0, protocol="tcp", health="ok", received=48000.0, sent=5200.0)
+        )
         edges[6] |= {"mtls": 0.6}
     if scenario == "quiet":
         nodes, edges = [node(str(n["name"]).replace("-v", " v"), str(n["kind"])) for n in nodes[1:]], []
@@ -128,12 +137,20 @@ def bookinfo(scenario: str) -> tuple[list[dict[str, object]], list[dict[str, obj
 
 def graph(scenario: str, window: int) -> dict[str, object]:
     nodes, edges = bookinfo(scenario)
-    return {"time": time.time(), "window": window, "version": 41, "mesh": "bookinfo", "nodes": nodes, "edges": edges}
+    return {
+        "time": time.time(),
+        "window": window,
+        "version": 41,
+        "mesh": "bookinfo",
+        "nodes": nodes,
+        "edges": edges,
+    }
 
 
 def status(scenario: str) -> dict[str, object]:
     workloads = [
-        {key: entry[key] for key in ("name", "namespace", "ready", "replicas", "meshed")} | {"kind": "Deployment"}
+        {key: entry[key] for key in ("name", "namespace", "ready", "replicas", "meshed")}
+        | {"kind": "Deployment"}
         for entry in bookinfo(scenario)[0]
         if entry["kind"] == "workload"
     ]

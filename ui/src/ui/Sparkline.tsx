@@ -5,11 +5,12 @@ interface Props {
   values: number[];
   width: number;
   height: number;
-  isFilled?: boolean;
+  /** As wide as there is room, with the area below filled. */
+  isWide?: boolean;
 }
 
 /** A line without axes: the shape of the last while. It takes its colour from the text around it. */
-export function Sparkline({ values, width, height, isFilled = false }: Props) {
+export function Sparkline({ values, width, height, isWide = false }: Props) {
   if (values.length < 2) return <svg className={styles.line} width={width} height={height} aria-hidden="true" />;
   const top = Math.max(...values, 0.001);
   const points = values.map((value, index) => {
@@ -18,8 +19,15 @@ export function Sparkline({ values, width, height, isFilled = false }: Props) {
     return `${x.toFixed(1)},${y.toFixed(1)}`;
   });
   return (
-    <svg className={styles.line} width={width} height={height} viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
-      {isFilled && <polygon points={`0,${height} ${points.join(" ")} ${width},${height}`} />}
+    <svg
+      className={styles.line}
+      width={isWide ? "100%" : width}
+      height={height}
+      viewBox={`0 0 ${width} ${height}`}
+      preserveAspectRatio="none"
+      aria-hidden="true"
+    >
+      {isWide && <polygon points={`0,${height} ${points.join(" ")} ${width},${height}`} />}
       <polyline points={points.join(" ")} />
     </svg>
   );

@@ -70,7 +70,7 @@ function Canvas({ graph, selection, onSelect, found, isStill, hasNotice }: Props
         elementsSelectable={false}
         zoomOnDoubleClick={false}
         deleteKeyCode={null}
-        onMoveStart={view.onMoveStart}
+        onMove={view.onMove}
         onPaneClick={() => onSelect(null)}
         onEdgeClick={(_, { id }) => onSelect({ kind: "edge", id })}
         onNodeMouseEnter={(_, { id, type }) => type === "card" && setHovered({ kind: "node", id })}
@@ -113,7 +113,7 @@ function useFit(layout: Layout, key: string, hasNotice: boolean) {
     fit,
     zoomIn: () => void zoomIn({ duration: 150 }),
     zoomOut: () => void zoomOut({ duration: 150 }),
-    onMoveStart: (event: unknown) => {
+    onMove: (event: unknown) => {
       if (event) isMoved.current = true;
     },
   };

@@ -27,7 +27,7 @@ export function NodeDetails({ graph, node, onSelect }: Props) {
       {node.reason && <Reason health={node.health}>{node.reason}</Reason>}
       {node.sparkline.length > 1 && (
         <div data-health={node.health} className={styles.chart}>
-          <Sparkline values={node.sparkline} width={268} height={48} isFilled />
+          <Sparkline values={node.sparkline} width={268} height={48} isWide />
           <small>requests a second, last {formatWindow(graph.window)}</small>
         </div>
       )}
