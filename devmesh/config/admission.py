@@ -17,9 +17,9 @@ from devmesh.config.documents.structs import STRUCTS
 from devmesh.config.effects import without_effect
 from devmesh.config.kinds import JOB, SERVICE, SERVICE_ENTRY, Kind
 from devmesh.config.problems import (
+    HARMLESS,
     TYPE,
     UNKNOWN,
-    WARNING,
     Cause,
     Invalid,
     Malformed,
@@ -83,11 +83,11 @@ def admit(
         clean.pop("status", None)
     _complete(kind, clean, store, before)
     found = list(_checked(kind, clean, before))
-    wrong = [c for c in found if c.reason != WARNING]
+    wrong = [c for c in found if c.reason not in HARMLESS]
     if wrong:
         raise Invalid(kind, name, wrong)
     told = unknown if field_validation == "Warn" else []
-    return Admitted(clean, (*told, *(c for c in found if c.reason == WARNING)))
+    return Admitted(clean, (*told, *(c for c in found if c.reason in HARMLESS)))
 
 
 def _decoded(kind: Kind, raw: Raw) -> tuple[Raw, list[Cause]]:

@@ -23,16 +23,22 @@ log = logging.getLogger(__name__)
 
 _WRITES_PER_CHECKPOINT = 2_000
 _RESERVED_VERSIONS = 10_000
+_FORM = 2
 _SCHEMA = """
 create table if not exists objects ("group" text, kind text, namespace text, name text,
-    version integer, raw text, primary key ("group", kind, namespace, name));
+    version integer, raw text, manager text, primary key ("group", kind, namespace, name));
+create table if not exists applied (file text, "group" text, kind text, namespace text, name text,
+    digest text, primary key (file, "group", kind, namespace, name));
 create table if not exists changes (version integer primary key, time real, manager text, type text,
     "group" text, kind text, namespace text, name text, differences text);
 create table if not exists versions (reserved integer);
 """
 
-Row = tuple[str, str, str, str, int, dict[str, Any]]
-"""Group, kind, namespace, name, version and the object."""
+Row = tuple[str, str, str, str, int, dict[str, Any], str]
+"""Group, kind, namespace, name, version, the object, and who wrote it last."""
+
+Name = tuple[str, str, str, str]
+"""Group, kind, namespace, name."""
 
 
 class Database:
@@ -63,9 +69,9 @@ class Database:
 
     def objects(self) -> Iterator[Row]:
         """Yield what is stored; a row that cannot be read is logged and left out."""
-        for *key, version, text in self._db.execute("select * from objects order by version"):
+        for *key, version, text, manager in self._db.execute("select * from objects order by version"):
             try:
-                yield (*key, version, json.loads(text))
+                yield (*key, version, json.loads(text), manager)
             except ValueError:
                 log.error("stored object cannot be read", extra={"key": key})
 
@@ -77,11 +83,11 @@ class Database:
 
     def write(self, row: Row, change: Change | None) -> None:
         """Keep an object at its new version."""
-        *key, version, raw = row
+        *key, version, raw, manager = row
         with self._transaction(version):
             self._db.execute(
-                "insert or replace into objects values (?, ?, ?, ?, ?, ?)",
-                (*key, version, json.dumps(raw, separators=(",", ":"))),
+                "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?)",
+                (*key, version, json.dumps(raw, separators=(",", ":")), manager),
             )
             self._keep(change)
 
@@ -93,6 +99,23 @@ class Database:
                 (group, kind, namespace, name),
             )
             self._keep(change)
+
+    def applied(self) -> Iterator[tuple[str, Name, str]]:
+        """Yield what was applied from files: file, object, hash of the document."""
+        for file, group, kind, namespace, name, digest in self._db.execute("select * from applied"):
+            yield file, (group, kind, namespace, name), digest
+
+    def set_applied(self, file: str, name: Name, digest: str | None) -> None:
+        """Remember, or forget, what was applied from a file."""
+        if digest is None:
+            self._db.execute(
+                'delete from applied where (file, "group", kind, namespace, name) = (?, ?, ?, ?, ?)',
+                (file, *name),
+            )
+        else:
+            self._db.execute(
+                "insert or replace into applied values (?, ?, ?, ?, ?, ?)", (file, *name, digest)
+            )
 
     def close(self) -> None:
         """Put everything into the one file; the store is closed."""
@@ -136,8 +159,13 @@ def _open(path: Path) -> sqlite3.Connection:
     path.chmod(0o600)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        (form,) = db.execute("pragma user_version").fetchone()
+        if form != _FORM and db.execute("select 1 from sqlite_master").fetchone():
+            raise sqlite3.DatabaseError(f"written in form {form} by another version of devmesh")
         db.executescript(
-            "pragma journal_mode = wal; pragma synchronous = normal; pragma wal_autocheckpoint = 0;" + _SCHEMA
+            "pragma journal_mode = wal; pragma synchronous = normal; pragma wal_autocheckpoint = 0;"
+            + f"pragma user_version = {_FORM};"
+            + _SCHEMA
         )
         db.execute("select count(*) from objects").fetchone()
     except sqlite3.DatabaseError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devmesh.config.kinds import Kind
-from devmesh.config.problems import WARNING, Cause, Path
+from devmesh.config.problems import NO_EFFECT, Cause, Path
 
 _LOUD: Mapping[tuple[str, str], str] = {
     (
@@ -92,7 +92,7 @@ def without_effect(kind: Kind, raw: Mapping[str, Any]) -> Iterator[Cause]:
     """Find what in a document has no effect in devmesh."""
     if not kind.effect:
         why = _LOUD.get((kind.group, kind.kind), "it is stored, and nothing acts on it")
-        yield Cause((), WARNING, f"{kind.kind} has no effect in devmesh: {why}")
+        yield Cause((), NO_EFFECT, f"{kind.kind} has no effect in devmesh: {why}")
         return
     key = (kind.group, kind.kind)
     for pattern, why in FIELDS.get(key, {}).items():
@@ -104,7 +104,7 @@ def without_effect(kind: Kind, raw: Mapping[str, Any]) -> Iterator[Cause]:
 
 def _at(raw: Mapping[str, Any], pattern: str, why: str) -> Iterator[Cause]:
     for path in _find(raw, tuple(pattern.replace("[]", ".[]").split(".")), ()):
-        yield Cause(path, WARNING, "has no effect in devmesh" + (f": {why}" if why else ""))
+        yield Cause(path, NO_EFFECT, "has no effect in devmesh" + (f": {why}" if why else ""))
 
 
 def _find(value: Any, pattern: tuple[str, ...], path: Path) -> Iterator[Path]:

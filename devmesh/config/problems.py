@@ -84,6 +84,9 @@ class Invalid(Refused):
 UNKNOWN = "UnknownField"
 TYPE = "FieldValueTypeInvalid"
 WARNING = "Warning"
+NO_EFFECT = "NoEffect"
+HARMLESS = (WARNING, NO_EFFECT)
+"""Reasons of what is said, and is no reason to refuse."""
 
 
 def required(path: Path, detail: str = "") -> Cause:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from devmesh.config.applied import Applied
 from devmesh.config.custom_kinds import custom_kind
 from devmesh.config.database import Database
 from devmesh.config.history import Change, Difference, History, differences
@@ -51,6 +52,9 @@ KEPT_EVENT_OBJECTS = 2_000
 EVENT_SECONDS = 3_600.0
 """How many objects of the kind Event are kept, and how long (Kubernetes: --event-ttl)."""
 
+OWN = "devmesh"
+"""The manager of what devmesh's own parts write; it does not count as somebody's change."""
+
 FOREGROUND = "foregroundDeletion"
 _UNDELETABLE = {"default", "kube-system"}
 _DEFAULT_GRACE = 30
@@ -80,10 +84,12 @@ class Store:
         self._untold: deque[Event] = deque()
         self._telling = False
         self._event_times: dict[Key, float] = {}
+        self._managers: dict[Key, str] = {}
         self._db = Database(path) if path else None
         # Restarted: versions go on above all that were handed out, and older watches must list again.
         self.version = self._db.reserved if self._db else 0
         self._log = EventLog(self.version)
+        self.applied = Applied(self._db)
         if self._db:
             self._load(self._db)
 
@@ -103,6 +109,10 @@ class Store:
         """Return the objects of `kind`, by namespace and name; `namespace` None or "" means all."""
         found = self._objects.get(kind, {})
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+
+    def manager_of(self, key: Key) -> str:
+        """Return who wrote an object last, devmesh's own parts and updates of status left out."""
+        return self._managers.get(key, "")
 
     def all(self) -> Iterator[Stored]:
         """Yield every object."""
@@ -137,7 +147,7 @@ class Store:
 
     # Writing
 
-    def create(self, kind: Kind, raw: Raw, *, manager: str = "devmesh") -> Stored:
+    def create(self, kind: Kind, raw: Raw, *, manager: str = OWN) -> Stored:
         """Add an object.
 
         Raises:
@@ -169,7 +179,7 @@ class Store:
         kind: Kind,
         raw: Raw,
         *,
-        manager: str = "devmesh",
+        manager: str = OWN,
         expect: int | None = None,
         status: bool = False,
     ) -> Stored:
@@ -200,7 +210,7 @@ class Store:
             return self._remove(Stored(key, after, before.version), manager)
         return self._put(key, after, before, manager, quiet=status)
 
-    def patch_status(self, key: Key, status: Raw, *, manager: str = "devmesh") -> Stored | None:
+    def patch_status(self, key: Key, status: Raw, *, manager: str = OWN) -> Stored | None:
         """Merge `status` over the object's (one level deep); None where it is gone."""
         before = self.by_key(key)
         if before is None:
@@ -215,7 +225,7 @@ class Store:
         grace: float | None = None,
         orphan: bool = False,
         foreground: bool = False,
-        manager: str = "devmesh",
+        manager: str = OWN,
     ) -> Stored:
         """Ask for an object's end, and that of what it owns unless `orphan`.
 
@@ -249,7 +259,7 @@ class Store:
                     self.delete(stored.key, foreground=foreground, manager=manager)
         return self.by_key(key) or before
 
-    def remove(self, key: Key, *, manager: str = "devmesh") -> None:
+    def remove(self, key: Key, *, manager: str = OWN) -> None:
         """Take an object away at once, whatever it waits for; nothing happens where it is gone."""
         if before := self.by_key(key):
             self._remove(before, manager)
@@ -261,7 +271,7 @@ class Store:
     def close(self) -> None:
         if self._db:
             self._db.close()
-            self._db = None
+            self._db = self.applied.database = None
 
     # Inside
 
@@ -289,10 +299,15 @@ class Store:
         metadata = {**raw["metadata"], "resourceVersion": str(self.version)}
         raw = {**raw, "apiVersion": key.kind.api_version, "kind": key.kind.kind, "metadata": metadata}
         after = Stored(key, raw, self.version)
+        if before is None or (not quiet and manager != OWN):
+            self._managers[key] = manager
         change = None if quiet or key.kind is EVENT else self._change(after, before, manager)
         if self._db and key.kind is not EVENT:
             kind = key.kind
-            self._db.write((kind.group, kind.kind, key.namespace, key.name, self.version, raw), change)
+            writer = self._managers.get(key, manager)
+            self._db.write(
+                (kind.group, kind.kind, key.namespace, key.name, self.version, raw, writer), change
+            )
         if change:
             self.history.add(change)
         self._hold(after)
@@ -357,6 +372,7 @@ class Store:
                 self._db.delete(kind.group, kind.kind, key.namespace, key.name, self.version, change)
         del self._objects[key.kind][key.namespace, key.name]
         self._event_times.pop(key, None)
+        self._managers.pop(key, None)
         self._owners.discard(before)
         self._tell(Event("DELETED", gone, before))
         if key.kind is CUSTOM_RESOURCE_DEFINITION:
@@ -434,7 +450,7 @@ class Store:
                 return
             del self._event_times[key]
             if before := self.by_key(key):
-                self._remove(before, "devmesh")
+                self._remove(before, OWN)
 
     def _tell(self, event: Event) -> None:
         self._log.add(event)
@@ -457,10 +473,12 @@ class Store:
         rows = list(db.objects())
         definition = CUSTOM_RESOURCE_DEFINITION
         rows.sort(key=lambda row: (row[0], row[1]) != (definition.group, definition.kind))
-        for group, kind_name, namespace, name, version, raw in rows:
+        for group, kind_name, namespace, name, version, raw, manager in rows:
             kind = next((k for k in self.kinds if (k.group, k.kind) == (group, kind_name)), None)
             if kind is not None:
-                self._hold(Stored(Key(kind, namespace, name), raw, version))
+                stored = Stored(Key(kind, namespace, name), raw, version)
+                self._hold(stored)
+                self._managers[stored.key] = manager
         for change in db.changes():
             self.history.add(change)
         for stored in tuple(self.all()):
