@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
+from contextlib import ExitStack
 from functools import partial
 
 from devmesh.runtime.network import links
@@ -28,13 +29,12 @@ class Hub:
         self._addresses = addresses
         self._next_link = _BRIDGE + 1
         self._netns = namespaces.create()
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, self._netns)
             self.has_v6 = has_ipv6(namespaces, self._netns)
-            self._links = open_links(namespaces, self._netns)
+            self._links = undo.enter_context(open_links(namespaces, self._netns))
             self._set_up()
-        except BaseException:
-            os.close(self._netns)
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         self._links.close()

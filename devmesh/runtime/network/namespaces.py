@@ -42,7 +42,7 @@ class Namespaces(Protocol):
         """Return a kernel parameter's value inside `netns`; None where there is none."""
 
     def close(self) -> None:
-        """Give up what this holds by itself."""
+        """Give up what this holds by itself. May be called twice."""
 
 
 class InlineNamespaces:
@@ -72,7 +72,9 @@ class InlineNamespaces:
         return self._visit(netns, lambda: read_parameter(name))
 
     def close(self) -> None:
-        os.close(self._home)
+        if self._home >= 0:
+            os.close(self._home)
+            self._home = -1
 
     def _visit(self, netns: int | None, action: Callable[[], _T]) -> _T:
         """Do `action` inside `netns` (None: a new one), and be back whatever happens."""
