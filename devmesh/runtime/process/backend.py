@@ -7,6 +7,8 @@ from typing import Protocol
 
 import trio
 
+from devmesh.runtime.network.addresses import AddressesExhausted
+from devmesh.runtime.network.selection import InvalidAnnotation, Selection
 from devmesh.runtime.pods.backend import Image, SandboxProblem, SandboxSpec
 from devmesh.runtime.process.images import Programs
 from devmesh.runtime.process.sandbox import PodNetwork, ProcessSandbox
@@ -16,14 +18,17 @@ from devmesh.runtime.process.user import User
 class Networks(Protocol):
     """Where pods' network namespaces come from: `devmesh.runtime.network`."""
 
-    def create(self, instance_id: str, *, meshed: bool, gateway: bool) -> PodNetwork:
+    def create(
+        self, instance: str, *, meshed: bool, gateway: bool, namespace: str, selection: Selection
+    ) -> PodNetwork:
         """Make a namespace with a link, addresses and rules.
 
         Raises:
             OSError: The kernel refuses.
+            AddressesExhausted: No address is free.
         """
 
-    def release(self, instance_id: str) -> None:
+    def release(self, instance: str) -> None:
         """Take it away; nothing where there is none."""
 
 
@@ -33,14 +38,19 @@ class ProcessBackend:
     Args:
         networks: Makes the pods' namespaces; a user namespace where devmesh isn't root.
         programs: What to run for which image.
-        nameserver: Whom the pods' resolv.conf names; the rules in the namespace take the queries over.
+        nameserver: Whom the pods' resolv.conf names; their namespace's rules take all queries over.
         user: As whom processes run where the manifest doesn't say.
     """
 
     name = "process"
 
     def __init__(
-        self, networks: Networks, programs: Programs, *, nameserver: str, user: User | None = None
+        self,
+        networks: Networks,
+        programs: Programs,
+        *,
+        nameserver: str = "127.0.0.53",
+        user: User | None = None,
     ) -> None:
         self._networks = networks
         self._programs = programs
@@ -61,8 +71,14 @@ class ProcessBackend:
     async def create_sandbox(self, spec: SandboxSpec) -> ProcessSandbox:
         await trio.lowlevel.checkpoint()
         try:
-            network = self._networks.create(spec.id, meshed=spec.meshed, gateway=spec.gateway)
-        except OSError as problem:
+            network = self._networks.create(
+                spec.id,
+                meshed=spec.meshed,
+                gateway=spec.gateway,
+                namespace=spec.namespace,
+                selection=Selection.of(spec.annotations),
+            )
+        except (OSError, InvalidAnnotation, AddressesExhausted) as problem:
             raise SandboxProblem(f"cannot make the pod's network: {problem}") from problem
 
         def release() -> None:

@@ -288,7 +288,7 @@ def run(spec: dict[str, Any]) -> NoReturn:
 
 
 def mount_proc() -> None:
-    try:
+    try:  # noqa: SIM105 (contextlib would cost the launcher milliseconds)
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except Failed:
         pass  # the host's stays: processes see themselves under other numbers

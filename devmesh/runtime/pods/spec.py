@@ -1,0 +1,55 @@
+"""From a container in a manifest to what a backend is told."""
+
+from __future__ import annotations
+
+from devmesh.config.documents.scalars import amount
+from devmesh.config.store import Raw, Store, Stored
+from devmesh.runtime.pods.backend import ContainerSpec, Image
+from devmesh.runtime.pods.environment import expand, variables
+from devmesh.runtime.pods.volumes import Volumes
+
+
+def container_spec(
+    store: Store,
+    pod: Stored,
+    raw: Raw,
+    image: Image,
+    volumes: Volumes,
+    addresses: tuple[str, ...],
+    attempt: int,
+) -> ContainerSpec:
+    """Resolve everything that a container refers to.
+
+    Raises:
+        ConfigProblem: A reference leads nowhere.
+    """
+    env = variables(store, pod, raw, addresses)
+    shared = pod.raw["spec"].get("securityContext") or {}
+    own = raw.get("securityContext") or {}
+    limits = (raw.get("resources") or {}).get("limits") or {}
+    capabilities = own.get("capabilities") or {}
+    fs_group = shared.get("fsGroup")
+    return ContainerSpec(
+        name=raw["name"],
+        image=image,
+        attempt=attempt,
+        command=_expanded(raw.get("command"), env),
+        args=_expanded(raw.get("args"), env),
+        env=tuple(env.items()),
+        workdir=raw.get("workingDir") or None,
+        mounts=tuple(volumes.mounts(raw, env)),
+        user=own.get("runAsUser", shared.get("runAsUser")),
+        group=own.get("runAsGroup", shared.get("runAsGroup")),
+        groups=(*((fs_group,) if fs_group is not None else ()), *(shared.get("supplementalGroups") or ())),
+        cpu=amount(limits["cpu"]) if "cpu" in limits else None,
+        memory=int(amount(limits["memory"])) if "memory" in limits else None,
+        read_only_root=bool(own.get("readOnlyRootFilesystem")),
+        privileged=bool(own.get("privileged")),
+        capabilities_add=tuple(capabilities.get("add") or ()),
+        capabilities_drop=tuple(capabilities.get("drop") or ()),
+        stop_signal=(raw.get("lifecycle") or {}).get("stopSignal"),
+    )
+
+
+def _expanded(words: list[str] | None, env: dict[str, str]) -> tuple[str, ...] | None:
+    return tuple(expand(str(word), env) for word in words) if words else None

@@ -1,0 +1,211 @@
+"""The life of a pod, with containers that do what the test says."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from devmesh.config.kinds import NAMESPACE, POD
+from devmesh.config.store import Raw
+
+MakePod = Callable[..., Raw]
+
+
+def status_of(world: Any, pod: str, container: str = "main") -> Raw:
+    statuses = world.pod(pod).raw["status"]["containerStatuses"]
+    return next(s for s in statuses if s["name"] == container)
+
+
+async def test_a_pod_runs_and_is_ready_without_probes(world: Any, make_pod: MakePod) -> None:
+    world.put(POD, make_pod("a"))
+    await world.settled()
+
+    status = world.pod("a").raw["status"]
+    assert status["phase"] == "Running"
+    assert {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True"
+    assert status["podIP"] == "10.244.0.2"
+    [instance] = world.runtime.instances.current.values()
+    assert (instance.pod, instance.ready, instance.meshed) == ("a", True, False)
+    assert [reason for reason, _ in world.events("a")].count("Started") == 1
+
+
+async def test_containers_wait_for_the_proxy(world: Any, make_pod: MakePod) -> None:
+    world.configures_all = False
+    world.put(NAMESPACE, {"metadata": {"name": "default", "labels": {"istio-injection": "enabled"}}})
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    assert world.backend.sandbox("a").containers == []
+    assert not world.runtime.instances.current[pod.uid].ready
+
+    world.configured.add(pod.uid)
+    await trio.sleep(0.1)
+
+    assert [s["ready"] for s in world.pod("a").raw["status"]["containerStatuses"]] == [True, True]
+    assert world.runtime.instances.current[pod.uid].ready
+
+
+async def test_a_container_that_ends_is_started_again_with_growing_delays(
+    world: Any, make_pod: MakePod
+) -> None:
+    world.put(POD, make_pod("a"))
+    starts = []
+    await world.settled()
+    for _ in range(4):
+        starts.append(trio.current_time())
+        before = world.container("a")
+        before.exit(1)
+        while world.container("a") is before:
+            await trio.sleep(0.5)
+    assert [round(b - a) for a, b in zip(starts, starts[1:], strict=False)] == [0, 10, 20]
+    assert status_of(world, "a")["restartCount"] == 4
+
+
+async def test_waiting_to_start_again_is_a_crash_loop(world: Any, make_pod: MakePod) -> None:
+    world.backend.exits["app"] = 3
+    world.put(POD, make_pod("a"))
+    await world.settled()
+
+    status = status_of(world, "a")
+    assert status["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert status["lastState"]["terminated"]["exitCode"] == 3
+    assert world.pod("a").raw["status"]["phase"] == "Running"
+    assert "BackOff" in dict(world.events("a"))
+
+
+async def test_a_pod_that_is_never_restarted_ends_as_its_containers_did(
+    world: Any, make_pod: MakePod
+) -> None:
+    world.put(POD, make_pod("good", restartPolicy="Never"))
+    world.put(POD, make_pod("bad", restartPolicy="Never"))
+    await world.settled()
+    world.container("good").exit(0)
+    world.container("bad").exit(2)
+    await world.settled()
+    assert world.pod("good").raw["status"]["phase"] == "Succeeded"
+    assert world.pod("bad").raw["status"]["phase"] == "Failed"
+    assert world.runtime.instances.current == {}
+    assert world.backend.sandbox("good").is_closed
+
+
+async def test_deletion_makes_unready_at_once_and_keeps_to_the_grace(world: Any, make_pod: MakePod) -> None:
+    pod = world.put(POD, make_pod("a", terminationGracePeriodSeconds=7))
+    await world.settled()
+    container = world.container("a")
+    container.obeys = False
+    world.store.delete(pod.key, grace=7)
+    await world.settled()
+    assert not world.runtime.instances.current[pod.uid].ready
+    assert container.signals == [signal.SIGTERM]
+
+    await trio.sleep(7.1)
+
+    assert container.signals == [signal.SIGTERM, signal.SIGKILL]
+    assert world.store.get(POD, "default", "a") is None
+    assert world.backend.sandbox("a").is_closed
+    assert world.runtime.instances.current == {}
+
+
+async def test_a_forced_deletion_kills(world: Any, make_pod: MakePod) -> None:
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    world.store.delete(pod.key, grace=0)
+    await world.settled()
+    assert world.container("a").signals == [signal.SIGKILL]
+    assert world.backend.sandbox("a").is_closed
+
+
+async def test_init_containers_run_in_order_before_the_others(world: Any, make_pod: MakePod) -> None:
+    init = [{"name": "one", "image": "app"}, {"name": "two", "image": "app"}]
+    world.put(POD, make_pod("a", initContainers=init))
+    await world.settled()
+    assert [c.spec.name for c in world.backend.sandbox("a").containers] == ["one"]
+    world.container("a", "one").exit(1)
+    await world.settled()
+    assert [c.spec.attempt for c in world.backend.sandbox("a").containers] == [0, 1]
+    world.container("a", "one").exit(0)
+    await world.settled()
+    assert world.pod("a").raw["status"]["phase"] == "Pending"
+    world.container("a", "two").exit(0)
+    await world.settled()
+    assert [c.spec.name for c in world.backend.sandbox("a").containers] == ["one", "one", "two", "main"]
+    assert world.pod("a").raw["status"]["phase"] == "Running"
+
+
+async def test_a_sidecar_runs_beside_and_ends_after_the_others(world: Any, make_pod: MakePod) -> None:
+    sidecar = {"name": "side", "image": "side", "restartPolicy": "Always"}
+    world.put(POD, make_pod("a", initContainers=[sidecar], restartPolicy="Never"))
+    await world.settled()
+    assert world.container("a", "side").is_running
+    world.container("a", "main").exit(0)
+    await world.settled()
+    assert not world.container("a", "side").is_running
+    assert world.pod("a").raw["status"]["phase"] == "Succeeded"
+
+
+async def test_readiness_gates_and_liveness_restarts(world: Any, make_pod: MakePod) -> None:
+    answers = {"ready": 1, "live": 0}
+    world.backend.answers = lambda command: (answers[command[0]], b"told why")
+    probes = {
+        "readinessProbe": {"exec": {"command": ["ready"]}, "periodSeconds": 5},
+        "livenessProbe": {"exec": {"command": ["live"]}, "periodSeconds": 5, "failureThreshold": 2},
+    }
+    world.put(POD, make_pod("a", probes))
+    await trio.sleep(1)
+    assert not status_of(world, "a")["ready"]
+    answers["ready"] = 0
+    await trio.sleep(5)
+    assert status_of(world, "a")["ready"]
+
+    answers["live"] = 1
+    await trio.sleep(11)
+
+    assert status_of(world, "a")["restartCount"] == 1
+    assert ("Unhealthy", "Liveness probe failed: told why") in world.events("a")
+    assert "will be restarted" in dict(world.events("a"))["Killing"]
+
+
+async def test_a_pod_is_ready_as_soon_as_its_probe_says_so(world: Any, make_pod: MakePod) -> None:
+    started = trio.current_time()
+    world.backend.answers = lambda command: (0 if trio.current_time() > started + 0.3 else 1, b"")
+    world.put(POD, make_pod("a", {"readinessProbe": {"exec": {"command": ["x"]}, "periodSeconds": 10}}))
+    await trio.sleep(0.8)
+    assert status_of(world, "a")["ready"]
+
+
+async def test_an_image_that_cannot_be_had_is_told_and_tried_again(world: Any, make_pod: MakePod) -> None:
+    world.backend.missing["app"] = "nobody builds it"
+    world.put(POD, make_pod("a"))
+    await trio.sleep(2)
+    waiting = status_of(world, "a")["state"]["waiting"]
+    assert waiting["reason"] == "ImagePullBackOff"
+    assert "nobody builds it" in waiting["message"]
+    assert any("nobody builds it" in message for _, message in world.events("a"))
+    del world.backend.missing["app"]
+    await trio.sleep(30)
+    assert status_of(world, "a")["ready"]
+
+
+async def test_a_lost_sandbox_is_made_anew(world: Any, make_pod: MakePod) -> None:
+    world.put(POD, make_pod("a"))
+    await world.settled()
+    world.backend.sandbox("a").lose()
+    await world.settled()
+    assert len(world.backend.sandboxes["a"]) == 2
+    assert world.backend.sandboxes["a"][0].is_closed
+    assert status_of(world, "a")["restartCount"] == 1
+    assert status_of(world, "a")["ready"]
+
+
+async def test_stopping_the_runtime_keeps_the_objects(world: Any, make_pod: MakePod) -> None:
+    world.put(POD, make_pod("a"))
+    await world.settled()
+    world.container("a").obeys = False
+    began = trio.current_time()
+    await world.runtime.stop(3)
+    assert trio.current_time() - began < 4
+    assert world.store.get(POD, "default", "a") is not None
+    await world.settled()
+    assert world.backend.is_closed
