@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from devmesh.graph.health import is_error
 from devmesh.graph.topology import SPARKS
-from devmesh.telemetry.edges import Flow, Slot, Window
-from devmesh.telemetry.histogram import Histogram
+from devmesh.telemetry.edges import Flow, Window
+from devmesh.telemetry.histogram import Histogram, add
 
 Answers = dict[tuple[str, str, str], float]  # (protocol, code, flags) to a count
+
+
+@dataclass(frozen=True, slots=True)
+class SparkScale:
+    """How the window is cut into `SPARKS` pieces of `width` seconds."""
+
+    start: int
+    width: int
+
+    @classmethod
+    def of(cls, window: Window, now: float) -> SparkScale:
+        length = int(now) + 1 - window.start
+        return cls(window.start, max(window.step, -(-length // SPARKS)))
 
 
 @dataclass(slots=True)
@@ -30,19 +42,18 @@ class Tally:
     route: str = ""
     latest: int = 0  # when the latest traffic was, in seconds since the epoch
 
-    def add(self, flow: Flow, slots: Iterable[Slot], spark: SparkScale) -> None:
-        """Add the slots of `flow`."""
-        key = flow.key
-        durations, sparks, start, width = self.durations, self.sparks, spark.start, spark.width
-        count = 0
-        for slot in slots:
-            n = slot.count
-            count += n
+    def add(self, flow: Flow, window: Window, spark: SparkScale) -> None:
+        """Add what `flow` counted in `window`."""
+        key, count = flow.key, 0
+        for slot in flow.coarse(window):
+            count += slot.count
             self.received += slot.received
             self.sent += slot.sent
-            sparks[min((slot.second - start) // width, SPARKS - 1)] += n
-            for bucket, times in slot.durations.items():
-                durations[bucket] = durations.get(bucket, 0) + times
+            add(self.durations, slot.durations)
+        if flow.is_timed:  # the other report of the same calls isn't drawn
+            sparks, start, width = self.sparks, spark.start, spark.width
+            for slot in flow.slots(window):
+                sparks[(slot.second - start) // width] += slot.count
         answer = (key.protocol, key.code, key.flags)
         self.answers[answer] = self.answers.get(answer, 0.0) + count
         failed = is_error(*answer)
@@ -56,37 +67,37 @@ class Tally:
             self.latest, self.route = flow.latest.second, flow.route or self.route
 
 
-@dataclass(frozen=True, slots=True)
-class SparkScale:
-    """How the window is cut into `SPARKS` pieces of `width` seconds."""
+@dataclass(slots=True)
+class Tallied:
+    """An edge with the reports of both sides, and one of its flows to tell its ends by."""
 
-    start: int
-    width: int
-
-    @classmethod
-    def of(cls, window: Window, now: float) -> SparkScale:
-        length = int(now) + 1 - window.start
-        return cls(window.start, max(window.step, -(-length // SPARKS)))
+    flow: Flow
+    by_source: Tally = field(default_factory=Tally)
+    by_destination: Tally = field(default_factory=Tally)
 
 
-def tallies(flows: Iterable[Flow], window: Window, now: float) -> dict[object, tuple[Flow, Tally, Tally]]:
-    """Sum up each edge's flows, apart by reporter: (a flow of it, the source's tally, the destination's).
+class Fold:
+    """Sums up flows edge by edge, one at a time, so that a large mesh can be folded in slices.
 
     An edge is (source, destination, protocol), and where nothing answered (source, service, protocol).
     """
-    scale = SparkScale.of(window, now)
-    found: dict[object, tuple[Flow, Tally, Tally]] = {}
-    for flow in flows:
-        if flow.latest.second < window.start:
-            continue
-        slots = [slot for slot in flow.slots(window) if slot.count or slot.received or slot.sent]
-        if not slots:
-            continue
+
+    def __init__(self, window: Window, now: float) -> None:
+        self.window = window
+        self.now = now
+        self.scale = SparkScale.of(window, now)
+        self._edges: dict[object, Tallied] = {}
+
+    def add(self, flow: Flow) -> None:
+        """Add a flow; nothing where it had no traffic in the window."""
+        if flow.latest.second < self.window.start:
+            return
         key = flow.key
         edge = (key.source, key.destination, None if key.destination else key.service, key.protocol)
-        entry = found.get(edge)
-        if entry is None:
-            entry = found[edge] = (flow, Tally(), Tally())
-        _, by_source, by_destination = entry
-        (by_source if key.reporter == "source" else by_destination).add(flow, slots, scale)
-    return found
+        tallied = self._edges.get(edge) or self._edges.setdefault(edge, Tallied(flow))
+        tally = tallied.by_source if key.reporter == "source" else tallied.by_destination
+        tally.add(flow, self.window, self.scale)
+
+    def edges(self) -> list[Tallied]:
+        """Return the edges with traffic."""
+        return list(self._edges.values())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import cast
 
 from msgspec import structs
 
 from devmesh.graph.health import IDLE, Verdict, judge, judge_replicas, worst
 from devmesh.graph.inventory import Inventory, known
-from devmesh.graph.tally import Answers, SparkScale, Tally, tallies
+from devmesh.graph.tally import Answers, Fold, SparkScale, Tallied, Tally
 from devmesh.graph.topology import SPARKS, Edge, EdgeProtocol, Graph, Node, NodeKind
 from devmesh.model.workload import Workload
 from devmesh.telemetry.edges import Flow, Window
@@ -43,10 +42,8 @@ class _Draft:
         self.outbound: Answers = {}
 
 
-def build_graph(
-    flows: Iterable[Flow], window: Window, inventory: Inventory, now: float, *, seconds: int, mesh: str
-) -> Graph:
-    """Fold `flows` over `inventory`: workloads without traffic are nodes too, edges only those with some.
+def build_graph(fold: Fold, inventory: Inventory, *, seconds: int, mesh: str) -> Graph:
+    """Draw a fold over `inventory`: workloads without traffic are nodes too, edges only those with some.
 
     Both sides of a hop report; an edge is told by its source's proxy, who sees every failure, and by
     the destination's alone where the source has none.
@@ -55,21 +52,21 @@ def build_graph(
     for (namespace, name), kept in inventory.workloads.items():
         _draft(drafts, _workload_node(inventory, kept.workload, namespace, name))
     edges: list[Edge] = []
-    for flow, by_source, by_destination in tallies(flows, window, now).values():
-        told = by_source if by_source.latest else by_destination
+    for tallied in fold.edges():
+        flow = tallied.flow
         source = _draft(drafts, _source_node(inventory, flow))
         target = _draft(drafts, _target_node(inventory, flow))
-        edge = _edge(source.node.id, target.node.id, flow.key.protocol, told, by_destination, window)
-        edges.append(edge)
+        told = tallied.by_source if tallied.by_source.latest else tallied.by_destination
+        edges.append(_edge(source.node.id, target.node.id, told, tallied, fold.window))
         _count(source, target, told)
-    scale = SparkScale.of(window, now)
+    nodes = [_finish(draft, fold) for draft in drafts.values()]
     return Graph(
-        time=round(now, 3),
+        time=round(fold.now, 3),
         window=seconds,
         version=inventory.version,
         mesh=mesh,
-        nodes=tuple(sorted((_finish(d, window, scale, now) for d in drafts.values()), key=lambda n: n.id)),
-        edges=tuple(sorted(edges, key=lambda e: e.id)),
+        nodes=tuple(sorted(nodes, key=lambda node: node.id)),
+        edges=tuple(sorted(edges, key=lambda edge: edge.id)),
     )
 
 
@@ -121,10 +118,8 @@ def _workload_node(inventory: Inventory, workload: Workload | None, namespace: s
     )
 
 
-def _edge(
-    source: str, target: str, protocol: str, told: Tally, by_destination: Tally, window: Window
-) -> Edge:
-    length = window.length
+def _edge(source: str, target: str, told: Tally, tallied: Tallied, window: Window) -> Edge:
+    length, protocol, by_destination = window.length, tallied.flow.key.protocol, tallied.by_destination
     total = sum(told.answers.values()) if protocol != "tcp" else max(told.count, told.errors)
     # who received knows best whether it came by mutual TLS (Istio: the source doesn't report it)
     secured = by_destination if by_destination.answers and by_destination.count else told
@@ -176,7 +171,7 @@ def _count(source: _Draft, target: _Draft, told: Tally) -> None:
             into[answer] = into.get(answer, 0.0) + times
 
 
-def _finish(draft: _Draft, window: Window, scale: SparkScale, now: float) -> Node:
+def _finish(draft: _Draft, fold: Fold) -> Node:
     node = draft.node
     begins = node.kind == "gateway" or not draft.count  # where traffic begins, what it sends is its rate
     count, errors, sparks = (
@@ -189,9 +184,9 @@ def _finish(draft: _Draft, window: Window, scale: SparkScale, now: float) -> Nod
         node,
         health=health,
         reason=reason,
-        rate=round(count / window.length, 4),
+        rate=round(count / fold.window.length, 4),
         error_rate=round(min(errors / max(count, errors), 1.0), 4) if errors else 0.0,
-        sparkline=_sparkline(sparks, scale, now),
+        sparkline=_sparkline(sparks, fold.scale, fold.now),
     )
 
 
@@ -206,11 +201,19 @@ def _judge_node(draft: _Draft) -> Verdict:
 
 
 def _sparkline(sparks: list[int], scale: SparkScale, now: float) -> tuple[float, ...]:
-    """Return the rates of each piece; the last is still running, and is divided by what has passed of it."""
+    """Return the rates of each piece.
+
+    The one still running is filled up by the rate before it, or the line's end would drop to nothing
+    each time a piece begins.
+    """
     if not any(sparks):
         return (0.0,) * SPARKS
-    rates = []
-    for n, count in enumerate(sparks):
-        passed = min(float(scale.width), max(1.0, now - (scale.start + n * scale.width)))
-        rates.append(round(count / passed, 3))
+    width, rates, before = scale.width, [], 0.0
+    for n, counted in enumerate(sparks):
+        count = float(counted)
+        missing = scale.start + (n + 1) * width - now
+        if missing > 0:
+            count += before * min(missing, width)
+        before = round(count / width, 3)
+        rates.append(before)
     return tuple(rates)

@@ -106,7 +106,9 @@ def compile_json(template: dict[str, str]) -> Format:
         fields[name] = pieces[0] if len(pieces) == 1 and callable(pieces[0]) else _joined(pieces)
 
     def render(record: Record) -> str:
-        return msgspec.json.encode({name: field(record) for name, field in fields.items()}).decode() + "\n"
+        values = {name: field(record) for name, field in fields.items()}
+        values = {name: None if value == "" else value for name, value in values.items()}
+        return msgspec.json.encode(values).decode() + "\n"
 
     return Format(render, tuple(unknown))
 
@@ -242,7 +244,7 @@ _RESPONSE: dict[str, Operator] = {
 _PLAIN: dict[str, Operator] = {
     "PROTOCOL": lambda r: r.http_version if _is_http(r) else None,
     "RESPONSE_CODE": lambda r: r.status,
-    "RESPONSE_FLAGS": lambda r: r.flags,
+    "RESPONSE_FLAGS": lambda r: r.flags or "-",
     "RESPONSE_CODE_DETAILS": lambda r: r.details.replace(" ", "_"),
     "CONNECTION_TERMINATION_DETAILS": lambda r: r.termination.replace(" ", "_"),
     "UPSTREAM_TRANSPORT_FAILURE_REASON": lambda r: r.transport_failure,

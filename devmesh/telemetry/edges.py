@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from devmesh.model.workload import Workload
@@ -72,7 +73,7 @@ class Window:
 class Flow:
     """One flow's slots, at each level. Old slots fall off by themselves."""
 
-    __slots__ = ("_levels", "destination", "key", "latest", "route", "service", "source")
+    __slots__ = ("_levels", "destination", "is_timed", "key", "latest", "route", "service", "source")
 
     def __init__(self, key: FlowKey, source: Workload | None, destination: Workload | None) -> None:
         self.key = key
@@ -80,6 +81,8 @@ class Flow:
         self.destination = destination
         self.service = key.service
         self.route = ""  # of the latest request
+        # who calls by mutual TLS has a proxy, which times the call as its caller sees it
+        self.is_timed = key.reporter == "source" or not key.mtls
         self.latest = Slot(0)  # still being written; not yet in any level
         self._levels: tuple[deque[Slot], ...] = tuple(deque(maxlen=kept) for _, kept in LEVELS)
 
@@ -91,9 +94,10 @@ class Flow:
         slot.count += 1
         slot.received += received
         slot.sent += sent
-        bucket = bucket_of(duration)
-        durations = slot.durations
-        durations[bucket] = durations.get(bucket, 0) + 1
+        if self.is_timed:
+            bucket = bucket_of(duration)
+            durations = slot.durations
+            durations[bucket] = durations.get(bucket, 0) + 1
 
     def move(self, second: int, connections: int, received: int, sent: int) -> None:
         """Count TCP connections and bytes."""
@@ -103,13 +107,34 @@ class Flow:
         slot.sent += sent
 
     def slots(self, window: Window) -> Iterator[Slot]:
-        """Yield the slots of `window`, oldest first."""
-        level = next(n for n, (step, _) in enumerate(LEVELS) if step == window.step)
-        for slot in self._levels[level]:
-            if slot.second >= window.start:
-                yield slot
-        if self.latest.second >= window.start:
+        """Yield the slots of `window`, newest first."""
+        start = window.start
+        if self.latest.second >= start:
             yield self.latest
+        for slot in reversed(self._levels[_level(window)]):
+            if slot.second < start:
+                break
+            yield slot
+
+    def coarse(self, window: Window) -> Iterator[Slot]:
+        """Yield slots that cover the same traffic as `slots` does, but fewer of them: where a whole slot of
+        the next level fits, that one. Not in order."""
+        start, fine = window.start, _level(window)
+        if self.latest.second >= start:
+            yield self.latest
+        whole: float = inf
+        if fine + 1 < len(LEVELS):
+            step = LEVELS[fine + 1][0]
+            whole = -(-start // step) * step
+            for slot in reversed(self._levels[fine + 1]):
+                if slot.second < whole:
+                    break
+                yield slot
+        for slot in self._levels[fine]:
+            if slot.second >= whole:
+                break
+            if slot.second >= start:
+                yield slot
 
     def _begin(self, second: int) -> Slot:
         done = self.latest
@@ -122,6 +147,10 @@ class Flow:
                 level[-1].merge(done)
         self.latest = Slot(second)
         return self.latest
+
+
+def _level(window: Window) -> int:
+    return next(n for n, (step, _) in enumerate(LEVELS) if step == window.step)
 
 
 class EdgeStore:

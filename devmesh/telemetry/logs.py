@@ -53,7 +53,7 @@ class AccessLogs:
         records = ring.records
         records.append(record)
         ring.added += 1
-        if len(records) > self._room:
+        while len(records) > self._room:
             records.popleft()
         if self._readers:
             self._readers.unpark_all()

@@ -63,7 +63,7 @@ def build_console(deps: ConsoleDeps) -> Blueprint:
         if wanted not in FORMATS:
             raise Refused(400, f"format {wanted!r} is none of: {', '.join(FORMATS)}")
         render, content_type = FORMATS[wanted]
-        return Response(render(live.graph(_window(request.args))), content_type=content_type)
+        return Response(render(await live.graph(_window(request.args))), content_type=content_type)
 
     @console.get(f"{openapi.PREFIX}/events")
     async def events() -> Response:
