@@ -86,7 +86,8 @@ class Changes:
     async def next(self) -> Graph:
         """Wait for a graph that differs from the last one returned; the first time it is there at once.
 
-        At least `PUSH_EVERY` seconds lie between two, more where the mesh is large. May be cancelled and called again.
+        At least `PUSH_EVERY` seconds lie between two, more where the mesh is large. May be cancelled, and
+        called again.
         """
         while True:
             await trio.sleep_until(self._drawn + self._live.pause)
@@ -94,8 +95,9 @@ class Changes:
             if state == self._seen and now - self._drawn < _IDLE_EVERY:
                 await trio.sleep(PUSH_EVERY)
                 continue
-            self._seen, self._drawn = state, now
+            self._drawn = now
             graph, last = await self._live.graph(self._seconds), self._last
+            self._seen = state
             if last is None or (graph.nodes, graph.edges) != (last.nodes, last.edges):
                 self._last = graph
                 return graph
