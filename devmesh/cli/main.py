@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -51,8 +52,11 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@click.option("--mesh", metavar="NAME", help="Which mesh; every command takes it too.")
+def cli(mesh: str | None) -> None:
     """Istio and Kiali on a laptop, in one process, with no Kubernetes."""
+    if mesh:
+        os.environ["DEVMESH_MESH"] = mesh
 
 
 def main() -> None:
