@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 
@@ -80,6 +82,31 @@ class AccessLogs:
             if not records:
                 await self._readers.park()
 
+    async def text(
+        self,
+        instance: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: float = 0.0,
+        timestamps: bool = False,
+        limit: int | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield one instance's lines as a container's log is read: with `timestamps` each begins with the
+        time (RFC 3339); after `limit` bytes it ends."""
+        async with aclosing(self.read(only(instance), tail=tail, since=since, follow=follow)) as batches:
+            async for batch in batches:
+                for line in batch:
+                    text = f"{_rfc3339(line.time)} {line.text}" if timestamps else line.text
+                    piece = text.encode()
+                    if limit is not None:
+                        piece = piece[:limit]
+                        limit -= len(piece)
+                    if piece:
+                        yield piece
+                    if limit == 0:
+                        return
+
     def _fresh(self, select: Select, places: dict[str, int]) -> list[Record]:
         """Return what was added since `places`, and move these on."""
         found: list[Record] = []
@@ -101,6 +128,11 @@ class AccessLogs:
         ring = self._rings[instance] = _Ring()
         self._room = max(20, min(PER_INSTANCE, TOTAL // len(self._rings)))
         return ring
+
+
+def _rfc3339(epoch: float) -> str:
+    seconds, nanoseconds = divmod(round(epoch * 1e6) * 1000, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
 def only(instance: str) -> Select:

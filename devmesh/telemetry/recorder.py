@@ -166,7 +166,7 @@ def _key(record: Record) -> _Key:
         record.source_principal,
         record.destination_principal,
         # what names the destination where no Service does
-        record.upstream_cluster + called_host(record) if service is None or not service.namespace else "",
+        record.upstream_cluster + called_host(record) if service is None or not service.host else "",
     )
 
 

@@ -102,3 +102,14 @@ async def test_a_new_format_holds_for_lines_not_yet_read() -> None:
     add(kept, "/a")
     kept.form = compile_settings(MeshSettings(access_log_format="%PROTOCOL%"))
     assert await read(kept) == ["HTTP/1.1"]
+
+
+async def test_one_instances_log_as_of_a_container() -> None:
+    kept = access_logs()
+    add(kept, "/a", NOON + 0.25)
+    add(kept, "/b", NOON + 1)
+    add(kept, "/other", instance="two")
+    assert b"".join([piece async for piece in kept.text("one")]) == b"/a\n/b\n"
+    assert b"".join([piece async for piece in kept.text("one", limit=4)]) == b"/a\n/"
+    timed = [piece async for piece in kept.text("one", tail=2, timestamps=True)]
+    assert timed[0] == b"2026-03-01T12:00:00.250000000Z /a\n"

@@ -8,8 +8,10 @@ from contextlib import aclosing
 import pytest
 
 from devmesh.model.workload import Workload
+from devmesh.snapshot.cluster import ServiceRef
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.snapshot import MeshSettings
+from devmesh.telemetry import labels
 from devmesh.telemetry.record import RecordSink
 from devmesh.telemetry.recorder import Recorder
 from tests.telemetry.bookinfo import DETAILS, NOON, PRODUCTPAGE, REVIEWS, both, call, snapshot
@@ -98,6 +100,24 @@ def test_lookups_are_bounded_though_every_host_is_new() -> None:
     assert len(recorder._bound) <= 4096
     assert len(recorder.metrics) <= 2001
     assert recorder.metrics.overflowed > 0
+
+
+def test_hosts_without_a_service_are_told_apart() -> None:
+    recorder = Recorder(clock=lambda: NOON)
+    passthrough = ServiceRef("", "PassthroughCluster", "unknown")
+    for name in ("httpbin.org", "example.com:8080"):
+        recorder.request(
+            call(
+                PRODUCTPAGE,
+                None,
+                service=passthrough,
+                authority=name,
+                upstream_cluster="PassthroughCluster",
+            )
+        )
+    index = labels.HTTP.index("destination_service")
+    found = {series.labels[index] for series in recorder.metrics.http_series()}
+    assert found == {"httpbin.org", "example.com"}
 
 
 def test_traces_are_listed_newest_first_and_spans_sorted() -> None:
