@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
-WAIT = 5000  # ms, for what appears by itself
+WAIT = 15_000  # ms, for what appears by itself: on a busy machine too
 
 pytestmark = [
     pytest.mark.browser,
@@ -125,6 +125,17 @@ def test_old_news_is_marked_as_old(page: "Page", origin: str) -> None:
     page.get_by_role("button", name=re.compile("^productpage v1, ok")).wait_for()
     page.clock.fast_forward(14_000)
     page.get_by_text(re.compile(r"^last event 1\d s ago$")).wait_for()
+
+
+def test_a_stream_that_breaks_off_is_taken_up_again(page: "Page", origin: str) -> None:
+    streams: list[str] = []
+    page.on("request", lambda request: streams.append(request.url) if "/events" in request.url else None)
+    page.goto(f"{origin}/#token=dropping")
+    page.get_by_text(re.compile("^live · 6 workloads")).wait_for()
+    page.wait_for_event("request", lambda request: "/events" in request.url)
+    assert len(streams) >= 2
+    assert page.get_by_text(re.compile("^live · 6 workloads")).is_visible()
+    assert page.title() == "bookinfo · devmesh"
 
 
 def test_the_selection_is_in_the_url_and_leaves_it_with_escape(page: "Page", origin: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 BUILT = Path(__file__).parents[2] / "devmesh" / "api" / "ui"
-SCENARIOS = ("bookinfo", "broken", "plain", "quiet", "silent", "failing", "many")
+SCENARIOS = ("bookinfo", "broken", "plain", "quiet", "silent", "failing", "dropping", "many")
 IDENTITY = "spiffe://cluster.local/ns/default/sa/bookinfo-"
 
 
@@ -199,6 +199,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(f"event: graph\ndata: {json.dumps(graph(scenario, window))}\n\n".encode())
                 if scenario == "silent":
                     time.sleep(3600)
+                if scenario == "dropping":
+                    return
                 time.sleep(0.5)
         except OSError:
             pass

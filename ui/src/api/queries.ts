@@ -21,5 +21,5 @@ export const statusQuery = queryOptions({
 
 /** Whether the API does not accept the token: asking again with the same one is of no use. */
 export function isRefusal(error: unknown): boolean {
-  return error instanceof ApiError && (error.status === 401 || error.status === 403);
+  return error instanceof ApiError && error.status === 401;
 }

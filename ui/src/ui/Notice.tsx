@@ -11,7 +11,7 @@ interface Props {
 export function Notice({ title, children, isAlert = false }: Props) {
   return (
     <section className={styles.notice} role={isAlert ? "alert" : "status"} aria-label={title}>
-      <h1>{title}</h1>
+      <h2>{title}</h2>
       {children}
     </section>
   );

@@ -12,6 +12,10 @@ import { TopBar } from "./TopBar";
 import { useMesh } from "./useMesh";
 import { hasTraffic } from "./view";
 
+function currentState(): GraphState {
+  return readGraphState(new URLSearchParams(window.location.search));
+}
+
 /** The live graph of the mesh. */
 export function GraphPage() {
   const [search, setSearch] = useSearchParams();
@@ -21,9 +25,10 @@ export function GraphPage() {
   const state = readGraphState(search);
   const { view, status, now, retry } = useMesh(state.window);
 
+  // The address is the state, also between two renderings. At once: as a transition it would wait behind the traffic.
   // A step can be gone back with the browser; typing into the search is no step.
   const change = (part: Partial<GraphState>, isStep = true) =>
-    void setSearch(writeGraphState({ ...state, ...part }), { replace: !isStep });
+    void setSearch(writeGraphState({ ...currentState(), ...part }), { replace: !isStep, flushSync: true });
 
   useKeys({
     "/": () => findField.current?.focus(),
@@ -31,8 +36,9 @@ export function GraphPage() {
     t: () => chooseTheme(theme === "dark" ? "light" : "dark"),
     Escape: () => {
       findField.current?.blur();
-      if (state.selection) change({ selection: null });
-      else if (state.find) change({ find: "" }, false);
+      const { selection, find } = currentState();
+      if (selection) change({ selection: null });
+      else if (find) change({ find: "" }, false);
     },
   });
 

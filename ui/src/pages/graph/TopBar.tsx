@@ -30,10 +30,11 @@ export function TopBar(props: Props) {
   const mesh = hasGraph ? view.graph.mesh : status?.mesh;
   return (
     <header className={styles.bar}>
-      <span className={styles.brand}>
+      <title>{mesh ? `${mesh} · devmesh` : "devmesh"}</title>
+      <h1 className={styles.brand}>
         <Mark />
         devmesh
-      </span>
+      </h1>
       {mesh && <span className={styles.mesh}>{mesh}</span>}
       {view.kind !== "no-token" && (
         <>

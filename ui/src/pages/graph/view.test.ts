@@ -22,6 +22,8 @@ test("a graph stays in sight when the stream is lost or silent", () => {
   expect(viewOf({ ...known, now: 1000 + STALE_AFTER }).kind).toBe("live");
   expect(viewOf({ ...known, now: 1001 + STALE_AFTER }).kind).toBe("stale");
   expect(viewOf({ ...known, link: { kind: "lost", lastEvent: null } }).kind).toBe("stale");
+  expect(viewOf({ ...known, link: { kind: "lost", lastEvent: 1000 }, now: 2000 }).kind).toBe("live");
+  expect(viewOf({ ...known, link: { kind: "lost", lastEvent: 1000 }, now: 4500 }).kind).toBe("stale");
 });
 
 test("edges that carry nothing are no traffic", () => {

@@ -4,6 +4,8 @@ import type { Graph } from "../../api/types";
 
 /** Two of the stream's pings (one each 5 s) are overdue by then. */
 export const STALE_AFTER = 12_000;
+/** A stream that broke off is usually back by then. */
+const LOST_AFTER = 3000;
 
 /** Everything that the page can be. */
 export type View =
@@ -26,8 +28,9 @@ export function viewOf({ token, graph, error, link, now }: Known): View {
   if (token === null) return { kind: "no-token", wasRefused: false };
   if (isRefusal(error)) return { kind: "no-token", wasRefused: true };
   if (graph === undefined) return error ? { kind: "failed", error } : { kind: "loading" };
-  const isSilent = link.lastEvent !== null && now - link.lastEvent > STALE_AFTER;
-  if (isSilent || link.kind === "lost") return { kind: "stale", graph, lastEvent: link.lastEvent };
+  const age = link.lastEvent === null ? null : now - link.lastEvent;
+  const isOld = age === null ? link.kind === "lost" : age > (link.kind === "lost" ? LOST_AFTER : STALE_AFTER);
+  if (isOld) return { kind: "stale", graph, lastEvent: link.lastEvent };
   return { kind: "live", graph };
 }
 
