@@ -275,7 +275,8 @@ class ContainerRunner:
         if hook and grace > 0:
             with trio.move_on_at(deadline):
                 await run_hook(hook, self, self._home, container, "PreStop")
-        await container.signal(signal.SIGTERM if grace > 0 else signal.SIGKILL)
+        if grace > 0:
+            await container.signal(signal.SIGTERM)
         # Kubernetes gives two more seconds where the hook has used up all of the grace.
         with trio.move_on_at(max(deadline, trio.current_time() + min(grace, 2.0))):
             await self._ended.wait()

@@ -111,13 +111,16 @@ def pod_phase(view: PodView) -> str:
         return "Failed"
     if any(c.kind == "init" and c.is_done and _code(c) and view.restart_policy == "Never" for c in view.init):
         return "Failed"
-    if not all(_is_past(c) for c in view.init):
-        return "Pending"
     apps = [c for c in view.containers if c.kind == "app"]
+    if not any(_has_begun(c) for c in apps) and not all(_is_past(c) for c in view.init):
+        return "Pending"
     if apps and all(c.is_done for c in apps):
         return _phase_of_done(apps, view)
-    begun = [c for c in view.containers if "running" in c.state or c.is_done or c.last]
-    return "Running" if len(begun) == len(view.containers) else "Pending"
+    return "Running" if all(_has_begun(c) for c in view.containers) else "Pending"
+
+
+def _has_begun(container: ContainerView) -> bool:
+    return "running" in container.state or container.is_done or bool(container.last)
 
 
 def _phase_of_done(apps: Sequence[ContainerView], view: PodView) -> str:

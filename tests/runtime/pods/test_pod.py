@@ -19,7 +19,9 @@ def status_of(world: Any, pod: str, container: str = "main") -> Raw:
     return next(s for s in statuses if s["name"] == container)
 
 
-async def test_a_pod_runs_and_is_ready_without_probes(world: Any, make_pod: MakePod) -> None:
+async def test_a_pod_runs_and_is_ready_without_probes(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     world.put(POD, make_pod("a"))
     await world.settled()
 
@@ -32,7 +34,7 @@ async def test_a_pod_runs_and_is_ready_without_probes(world: Any, make_pod: Make
     assert [reason for reason, _ in world.events("a")].count("Started") == 1
 
 
-async def test_containers_wait_for_the_proxy(world: Any, make_pod: MakePod) -> None:
+async def test_containers_wait_for_the_proxy(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
     world.configures_all = False
     world.put(NAMESPACE, {"metadata": {"name": "default", "labels": {"istio-injection": "enabled"}}})
     pod = world.put(POD, make_pod("a"))
@@ -48,7 +50,7 @@ async def test_containers_wait_for_the_proxy(world: Any, make_pod: MakePod) -> N
 
 
 async def test_a_container_that_ends_is_started_again_with_growing_delays(
-    world: Any, make_pod: MakePod
+    autojump_clock: Any, world: Any, make_pod: MakePod
 ) -> None:
     world.put(POD, make_pod("a"))
     starts = []
@@ -63,7 +65,9 @@ async def test_a_container_that_ends_is_started_again_with_growing_delays(
     assert status_of(world, "a")["restartCount"] == 4
 
 
-async def test_waiting_to_start_again_is_a_crash_loop(world: Any, make_pod: MakePod) -> None:
+async def test_waiting_to_start_again_is_a_crash_loop(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     world.backend.exits["app"] = 3
     world.put(POD, make_pod("a"))
     await world.settled()
@@ -76,7 +80,7 @@ async def test_waiting_to_start_again_is_a_crash_loop(world: Any, make_pod: Make
 
 
 async def test_a_pod_that_is_never_restarted_ends_as_its_containers_did(
-    world: Any, make_pod: MakePod
+    autojump_clock: Any, world: Any, make_pod: MakePod
 ) -> None:
     world.put(POD, make_pod("good", restartPolicy="Never"))
     world.put(POD, make_pod("bad", restartPolicy="Never"))
@@ -90,7 +94,9 @@ async def test_a_pod_that_is_never_restarted_ends_as_its_containers_did(
     assert world.backend.sandbox("good").is_closed
 
 
-async def test_deletion_makes_unready_at_once_and_keeps_to_the_grace(world: Any, make_pod: MakePod) -> None:
+async def test_deletion_makes_unready_at_once_and_keeps_to_the_grace(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     pod = world.put(POD, make_pod("a", terminationGracePeriodSeconds=7))
     await world.settled()
     container = world.container("a")
@@ -108,7 +114,7 @@ async def test_deletion_makes_unready_at_once_and_keeps_to_the_grace(world: Any,
     assert world.runtime.instances.current == {}
 
 
-async def test_a_forced_deletion_kills(world: Any, make_pod: MakePod) -> None:
+async def test_a_forced_deletion_kills(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
     pod = world.put(POD, make_pod("a"))
     await world.settled()
     world.store.delete(pod.key, grace=0)
@@ -117,7 +123,9 @@ async def test_a_forced_deletion_kills(world: Any, make_pod: MakePod) -> None:
     assert world.backend.sandbox("a").is_closed
 
 
-async def test_init_containers_run_in_order_before_the_others(world: Any, make_pod: MakePod) -> None:
+async def test_init_containers_run_in_order_before_the_others(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     init = [{"name": "one", "image": "app"}, {"name": "two", "image": "app"}]
     world.put(POD, make_pod("a", initContainers=init))
     await world.settled()
@@ -134,7 +142,9 @@ async def test_init_containers_run_in_order_before_the_others(world: Any, make_p
     assert world.pod("a").raw["status"]["phase"] == "Running"
 
 
-async def test_a_sidecar_runs_beside_and_ends_after_the_others(world: Any, make_pod: MakePod) -> None:
+async def test_a_sidecar_runs_beside_and_ends_after_the_others(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     sidecar = {"name": "side", "image": "side", "restartPolicy": "Always"}
     world.put(POD, make_pod("a", initContainers=[sidecar], restartPolicy="Never"))
     await world.settled()
@@ -145,7 +155,9 @@ async def test_a_sidecar_runs_beside_and_ends_after_the_others(world: Any, make_
     assert world.pod("a").raw["status"]["phase"] == "Succeeded"
 
 
-async def test_readiness_gates_and_liveness_restarts(world: Any, make_pod: MakePod) -> None:
+async def test_readiness_gates_and_liveness_restarts(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     answers = {"ready": 1, "live": 0}
     world.backend.answers = lambda command: (answers[command[0]], b"told why")
     probes = {
@@ -167,7 +179,9 @@ async def test_readiness_gates_and_liveness_restarts(world: Any, make_pod: MakeP
     assert "will be restarted" in dict(world.events("a"))["Killing"]
 
 
-async def test_a_pod_is_ready_as_soon_as_its_probe_says_so(world: Any, make_pod: MakePod) -> None:
+async def test_a_pod_is_ready_as_soon_as_its_probe_says_so(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     started = trio.current_time()
     world.backend.answers = lambda command: (0 if trio.current_time() > started + 0.3 else 1, b"")
     world.put(POD, make_pod("a", {"readinessProbe": {"exec": {"command": ["x"]}, "periodSeconds": 10}}))
@@ -175,7 +189,9 @@ async def test_a_pod_is_ready_as_soon_as_its_probe_says_so(world: Any, make_pod:
     assert status_of(world, "a")["ready"]
 
 
-async def test_an_image_that_cannot_be_had_is_told_and_tried_again(world: Any, make_pod: MakePod) -> None:
+async def test_an_image_that_cannot_be_had_is_told_and_tried_again(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     world.backend.missing["app"] = "nobody builds it"
     world.put(POD, make_pod("a"))
     await trio.sleep(2)
@@ -188,7 +204,7 @@ async def test_an_image_that_cannot_be_had_is_told_and_tried_again(world: Any, m
     assert status_of(world, "a")["ready"]
 
 
-async def test_a_lost_sandbox_is_made_anew(world: Any, make_pod: MakePod) -> None:
+async def test_a_lost_sandbox_is_made_anew(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
     world.put(POD, make_pod("a"))
     await world.settled()
     world.backend.sandbox("a").lose()
@@ -199,7 +215,9 @@ async def test_a_lost_sandbox_is_made_anew(world: Any, make_pod: MakePod) -> Non
     assert status_of(world, "a")["ready"]
 
 
-async def test_stopping_the_runtime_keeps_the_objects(world: Any, make_pod: MakePod) -> None:
+async def test_stopping_the_runtime_keeps_the_objects(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
     world.put(POD, make_pod("a"))
     await world.settled()
     world.container("a").obeys = False
