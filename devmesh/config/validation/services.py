@@ -84,6 +84,11 @@ def config_map(resource: ConfigMap) -> Iterator[Cause]:
     for key in resource.data.keys() & resource.binary_data.keys():
         yield invalid(("binaryData", MapKey(key)), key, "duplicate of key present in data")
     yield from _size(size)
+    if (resource.metadata.namespace, resource.metadata.name) == ("istio-system", "istio"):
+        # Imported here: MeshConfig's checks build on those of routes, which are many.
+        from devmesh.config.meshconfig import check_text
+
+        yield from check_text(resource.data.get("mesh", ""), ("data", "mesh"))
 
 
 def secret(resource: Secret) -> Iterator[Cause]:
