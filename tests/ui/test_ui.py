@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def test_types_hold_and_its_own_tests_pass(script: str) -> None:
     done = subprocess.run(
         ["npm", "run", "--silent", script], cwd=UI, capture_output=True, text=True, timeout=120, check=False
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@needs_packages
+def test_the_api_is_typed_as_it_describes_itself() -> None:
+    generate = [sys.executable, "dev/generate_types.py", "--check"]
+    done = subprocess.run(generate, cwd=UI, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
