@@ -22,12 +22,16 @@ OWN_NETWORKS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the mesh has to say; no records with NOERROR means: the name is there, such a record isn't."""
+    """What the mesh has to say; no records with NOERROR means: the name is there, such a record isn't.
+
+    `alias` is a name outside the mesh, whose records belong after these.
+    """
 
     code: int = message.NOERROR
     records: tuple[Record, ...] = ()
     authority: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
+    alias: str = ""
 
 
 class Directory:
@@ -36,6 +40,7 @@ class Directory:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._names = snapshot.names
+        self._aliases = snapshot.aliases
         self._domain = snapshot.mesh.domain
         self._services = f"svc.{self._domain}"
         none = message.authority_record(self._domain)
@@ -63,15 +68,9 @@ class Directory:
         found = self._known(name)
         if found is not None:
             return found
-        dots = name.count(".")
-        if dots == 0:
-            found = self._exact(f"{name}.{namespace}.{self._services}")
-        elif name.endswith(".svc"):
-            found = self._exact(f"{name}.{self._domain}")
-        elif dots == 1:
-            found = self._exact(f"{name}.{self._services}")
-        if found is not None:
-            return found
+        for host in self._expansions(name, namespace):
+            if host in self._names:
+                return host
         for suffix in (f".{namespace}.{self._services}", f".{self._services}", f".{self._domain}"):
             if name.endswith(suffix) and "." in (rest := name[: -len(suffix)]):
                 return self._known(rest)
@@ -86,6 +85,8 @@ class Directory:
             if found is not None:
                 host, ports = found
                 return self._service_records(host, ports) if kind == message.SRV else self._no_such_record
+        if (alias := self._alias(name, namespace)) is not None:
+            return self._through(alias, kind, namespace)
         addresses = self.addresses(name, namespace)
         if addresses is None:
             return self._no_such_name if self._is_ours(name) else None
@@ -99,11 +100,35 @@ class Directory:
         wanted = tuple(record for record in records if kind in (record.type, message.ANY))
         return Answer(records=wanted) if wanted else self._no_such_record
 
+    def _alias(self, name: str, namespace: str) -> str | None:
+        """Return what an ExternalName Service stands for."""
+        if not self._aliases:
+            return None
+        for host in (name, *self._expansions(name, namespace)):
+            if host in self._aliases:
+                return self._aliases[host].rstrip(".").lower()
+        return None
+
+    def _through(self, alias: str, kind: int, namespace: str) -> Answer:
+        first = message.alias_record(alias)
+        addresses = self.addresses(alias, namespace) if kind != message.CNAME else ()
+        if addresses is None:
+            return Answer(records=(first,), alias=alias)
+        records = [message.address_record(address, alias) for address in addresses]
+        wanted = [record for record in records if kind in (record.type, message.ANY)]
+        return Answer(records=(first, *wanted))
+
     def _is_ours(self, name: str) -> bool:
         return name == self._domain or name.endswith((f".{self._domain}", ".svc"))
 
-    def _exact(self, name: str) -> str | None:
-        return name if name in self._names else None
+    def _expansions(self, name: str, namespace: str) -> tuple[str, ...]:
+        """What a search list would have made of a name."""
+        dots = name.count(".")
+        if dots == 0:
+            return (f"{name}.{namespace}.{self._services}",)
+        if name.endswith(".svc"):
+            return (f"{name}.{self._domain}",)
+        return (f"{name}.{self._services}",) if dots == 1 else ()
 
     def _known(self, name: str) -> str | None:
         """Return the key that `name` is, or the most specific wildcard over it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-A, SOA, PTR, AAAA, SRV, OPT, ANY = 1, 6, 12, 28, 33, 41, 255
+A, CNAME, SOA, PTR, AAAA, SRV, OPT, ANY = 1, 5, 6, 12, 28, 33, 41, 255
 IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 HEADER_SIZE = 12
@@ -172,7 +172,7 @@ def format_error(header: bytes) -> bytes:
 
 def pack_name(name: str) -> bytes:
     """Write a name, uncompressed."""
-    labels = [label.encode("ascii") for label in name.rstrip(".").split(".") if label]
+    labels = [label.encode("ascii", "replace")[:63] for label in name.rstrip(".").split(".") if label]
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
@@ -187,6 +187,11 @@ def name_record(target: str) -> Record:
     return Record(PTR, pack_name(target))
 
 
+def alias_record(target: str) -> Record:
+    """Make a CNAME record."""
+    return Record(CNAME, pack_name(target))
+
+
 def service_record(port: int, target: str) -> Record:
     """Make an SRV record (RFC 2782); priority and weight as CoreDNS gives them to a lone target."""
     return Record(SRV, struct.pack("!HHH", 0, 100, port) + pack_name(target))
@@ -196,6 +201,49 @@ def authority_record(zone: str) -> Record:
     """Make the SOA record that says how long "there is none" is good for (RFC 2308)."""
     names = pack_name(f"ns.dns.{zone}") + pack_name(f"hostmaster.{zone}")
     return Record(SOA, names + struct.pack("!IIIII", 1, 7200, 1800, 86400, 5), zone, ttl=5)
+
+
+def ask_for(name: str, query: Query) -> tuple[bytes, Query]:
+    """Write a query for `name` of the same type as `query`'s; return it, and what `parse` makes of it."""
+    question = pack_name(name) + struct.pack("!HH", query.type, IN)
+    return _HEADER.pack(query.id, _RD, 1, 0, 0, 0) + question, replace(query, name=name, question=question)
+
+
+def records_of(packet: bytes) -> list[Record]:
+    """Read the addresses and aliases in an answer; what can't be read ends the list."""
+    count = int.from_bytes(packet[6:8], "big")
+    found: list[Record] = []
+    try:
+        offset = _expand(packet, HEADER_SIZE)[1] + 4
+        for _ in range(count):
+            name, offset = _expand(packet, offset)
+            kind, _, ttl, size = struct.unpack_from("!HHIH", packet, offset)
+            offset += 10
+            if kind in (A, AAAA):
+                found.append(Record(kind, packet[offset : offset + size], name, ttl))
+            elif kind == CNAME:
+                found.append(Record(kind, pack_name(_expand(packet, offset)[0]), name, ttl))
+            offset += size
+    except (struct.error, IndexError, UnicodeError, ValueError):
+        pass
+    return found
+
+
+def _expand(packet: bytes, offset: int) -> tuple[str, int]:
+    """Read a name that may be compressed; return it, and where it ends."""
+    labels: list[str] = []
+    end = 0
+    for _ in range(128):  # more labels than a name can have: a loop of pointers
+        length = packet[offset]
+        if length >= 0xC0:
+            end = end or offset + 2
+            offset = int.from_bytes(packet[offset : offset + 2], "big") & 0x3FFF
+        elif length:
+            labels.append(packet[offset + 1 : offset + 1 + length].decode("ascii"))
+            offset += 1 + length
+        else:
+            return ".".join(labels), end or offset + 1
+    raise ValueError("a name without an end")
 
 
 def code_of(packet: bytes) -> int:

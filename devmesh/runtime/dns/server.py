@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _BURST = 32  # packets of one socket at a time: the data plane waits meanwhile
 _MAX_FORWARDED = 512  # questions to others at once; further ones are answered SERVFAIL
 _MAX_CONNECTIONS = 64  # TCP connections of one pod at once; further ones are closed
+_HOST_NAMES = ("host.docker.internal", "host.containers.internal")  # Docker's and Podman's
 _IDLE = 10.0  # seconds without a question until a TCP connection is closed
 
 
@@ -143,37 +144,54 @@ class DnsServer:
             if error.answerable is not None:
                 send(message.format_error(error.answerable))
             return
-        reply = self._answer(pod, query, limit=query.udp_size)
-        if reply is not None:
-            send(reply)
+        found = self._find(pod, query)
+        if found is not None and not found.alias:
+            send(_write(query, found, query.udp_size))
         elif self._nursery is None or self._forwarded >= _MAX_FORWARDED:
             send(_failure(query))
         else:
-            self._nursery.start_soon(self._forward, pod, packet, query, send)
+            self._nursery.start_soon(self._send_answer, pod, packet, query, found, send)
 
-    async def _forward(self, pod: _Pod, packet: bytes, query: Query, send: Callable[[bytes], None]) -> None:
-        send(await self._ask(pod, packet, query, by_tcp=False))
+    async def _send_answer(
+        self, pod: _Pod, packet: bytes, query: Query, found: Answer | None, send: Callable[[bytes], None]
+    ) -> None:
+        send(await self._complete(pod, packet, query, found, by_tcp=False))
 
-    async def _ask(self, pod: _Pod, packet: bytes, query: Query, *, by_tcp: bool) -> bytes:
+    async def _complete(
+        self, pod: _Pod, packet: bytes, query: Query, found: Answer | None, *, by_tcp: bool
+    ) -> bytes:
+        """Ask others: for the whole answer, or for what an alias of the mesh's stands for."""
+        if found is None:
+            reply = await self._ask(pod, packet, query, by_tcp=by_tcp)
+            return _failure(query) if reply is None else reply
+        further = await self._ask(pod, *message.ask_for(found.alias, query), by_tcp=by_tcp)
+        if further is None:
+            return _failure(query)
+        records = (*found.records, *message.records_of(further))
+        limit = message.MAX_SIZE if by_tcp else query.udp_size
+        return message.answer(query, message.code_of(further), records, limit=limit)
+
+    async def _ask(self, pod: _Pod, packet: bytes, query: Query, *, by_tcp: bool) -> bytes | None:
         self._forwarded += 1
         try:
             servers = pod.sockets.nameservers or self._servers()
             made = pod.sockets.upstream
-            reply = await ask(packet, query, servers, made, by_tcp=by_tcp, port=self._port)
+            return await ask(packet, query, servers, made, by_tcp=by_tcp, port=self._port)
         finally:
             self._forwarded -= 1
-        return _failure(query) if reply is None else reply
 
-    def _answer(self, pod: _Pod, query: Query, *, limit: int) -> bytes | None:
+    def _find(self, pod: _Pod, query: Query) -> Answer | None:
         """Answer a question by the mesh's names; None: it has to be asked of others."""
         if query.opcode != 0:
-            return message.answer(query, message.NOTIMP, limit=limit, authoritative=False)
+            return Answer(message.NOTIMP)
         if query.name is None or query.klass != message.IN:
             return None
+        if query.name in _HOST_NAMES and pod.sockets.host:
+            record = message.address_record(pod.sockets.host)
+            return Answer(records=(record,) if query.type in (message.A, message.ANY) else ())
         instance = self._feed.current.instances.get(pod.sockets.instance)
         namespace = instance.namespace if instance is not None else pod.sockets.namespace
-        found = self._current().answer(query.name, query.type, namespace)
-        return None if found is None else _write(query, found, limit)
+        return self._current().answer(query.name, query.type, namespace)
 
     def _accept(self, pod: _Pod, listener: socket.socket) -> None:
         for _ in range(_BURST):
@@ -211,12 +229,13 @@ class DnsServer:
             query = message.parse(packet)
         except MalformedQuery:
             return False
-        reply = self._answer(pod, query, limit=message.MAX_SIZE)
-        if reply is None:
-            if self._forwarded >= _MAX_FORWARDED:
-                reply = _failure(query)
-            else:
-                reply = await self._ask(pod, packet, query, by_tcp=True)
+        found = self._find(pod, query)
+        if found is not None and not found.alias:
+            reply = _write(query, found, message.MAX_SIZE)
+        elif self._forwarded >= _MAX_FORWARDED:
+            reply = _failure(query)
+        else:
+            reply = await self._complete(pod, packet, query, found, by_tcp=True)
         with trio.move_on_after(_IDLE) as slow:
             await stream.send_all(struct.pack("!H", len(reply)) + reply)
         return not slow.cancelled_caught
@@ -224,7 +243,9 @@ class DnsServer:
 
 def _write(query: Query, found: Answer, limit: int) -> bytes:
     records = found.records
-    if len(records) > 1:  # clients take the first: spread them, as CoreDNS does
+    if (
+        len(records) > 1 and records[0].type != message.CNAME
+    ):  # clients take the first: spread them, as CoreDNS does
         records = tuple(random.sample(records, len(records)))
     return message.answer(query, found.code, records, found.authority, found.additional, limit=limit)
 

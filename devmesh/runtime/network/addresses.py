@@ -25,6 +25,13 @@ class AddressPool:
     def gateway(self, version: int) -> str:
         return str(self.v4[1] if version == 4 else self.v6[1])
 
+    def seen_from_host(self, address: str) -> str:
+        """Return what an address that a pod dialled is for the host: of the gateway, the host's loopback."""
+        for version, loopback in ((4, "127.0.0.1"), (6, "::1")):
+            if address == self.gateway(version):
+                return loopback
+        return address
+
     def take(self) -> int:
         """Return the number of a free address.
 

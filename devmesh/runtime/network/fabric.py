@@ -15,7 +15,7 @@ import trio
 
 from devmesh.runtime.network.addresses import AddressPool
 from devmesh.runtime.network.backends import Backends
-from devmesh.runtime.network.hub import Hub
+from devmesh.runtime.network.hub import INBOUND_SOURCE_V6, Hub
 from devmesh.runtime.network.interception import Equipment, Interceptor, socket_at_home
 from devmesh.runtime.network.namespaces import Namespaces
 from devmesh.runtime.network.pod import NameServer, PodNetwork
@@ -23,7 +23,7 @@ from devmesh.runtime.network.relay import relay
 from devmesh.runtime.network.selection import EVERYTHING, Network, Selection
 from devmesh.runtime.network.sockets import SocketMaker, open_listener, start_connecting
 from devmesh.runtime.network.survey import survey
-from devmesh.snapshot.network import CaptureWatcher
+from devmesh.snapshot.network import INBOUND_SOURCE, CaptureWatcher
 
 log = logging.getLogger(__name__)
 
@@ -231,8 +231,9 @@ class Fabric:
     ) -> socket.socket:
         """Begin to connect from inside `destination`; see `Dialer`.
 
-        What is outside the mesh is dialled from a container's own namespace, else from devmesh's; an
-        address of a pod, which only pods can reach, from `origin`'s.
+        `INBOUND_SOURCE` as `bind` stands for Istio's ::6 where `address` is an IPv6 one. What is outside
+        the mesh is dialled from a container's own namespace, else from devmesh's; an address of a pod,
+        which only pods can reach, from `origin`'s. The pods' gateway is this machine: its loopback.
 
         Raises:
             OSError: The pod is gone, or connecting failed at once.
@@ -242,6 +243,10 @@ class Fabric:
             member = self._members.get(origin)
             if member is not None and (member.network.adopted or address in self._by_address):
                 where = origin
+        if where is None:
+            address = self._addresses.seen_from_host(address)
+        elif bind == INBOUND_SOURCE and ":" in address:
+            bind = str(INBOUND_SOURCE_V6.ip)
         make = self._maker(where)
         if where is not None or self._may_mark:
             try:
@@ -291,7 +296,7 @@ class Fabric:
 
     def _start_relay(self, member: _Member) -> None:
         if member.equipment.relay is not None and self._nursery is not None:
-            self._nursery.start_soon(relay, member.equipment.relay)
+            self._nursery.start_soon(relay, member.equipment.relay, self._addresses.seen_from_host)
 
     def _tell(self, member: _Member) -> None:
         if self._watcher is not None and member.equipment.capture is not None:

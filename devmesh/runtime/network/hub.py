@@ -6,7 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from devmesh.runtime.network import links
@@ -18,6 +18,14 @@ log = logging.getLogger(__name__)
 
 _BRIDGE = 2  # the bridge's index in the hub
 _ETH0 = 2  # the index of a pod's link, right after lo
+# Istio: where the last hop to an application comes from by IPv6, on lo as 127.0.0.6 is by itself.
+INBOUND_SOURCE_V6 = ipaddress.ip_interface("::6/128")
+_PARAMETERS = (
+    # As in a container: ports below 1024 need no privilege.
+    ("net/ipv4/ip_unprivileged_port_start", "0"),
+    # Finished connections are forgotten after 5 s, not 120: a load test would fill the kernel's table.
+    ("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "5"),
+)
 _IPV6_OFF = "net/ipv6/conf/lo/disable_ipv6"
 
 
@@ -57,6 +65,8 @@ class Hub:
             links.add_pair("eth0", _ETH0, f"pod{index}", index, self._netns),
             links.set_up(_ETH0),
         ]
+        if self.has_v6:
+            messages.append(links.add_address(links.LOOPBACK, INBOUND_SOURCE_V6))
         for interface in self.interfaces(number):
             everywhere = ipaddress.ip_network("0.0.0.0/0" if interface.version == 4 else "::/0")
             messages.append(links.add_address(_ETH0, interface))
@@ -66,8 +76,9 @@ class Hub:
         self._links.request([links.enslave(index, _BRIDGE)])
         links.settle(partial(self._namespaces.socket, netns), "eth0")
         links.settle(partial(self._namespaces.socket, self._netns), f"pod{index}")
-        # As in a container: ports below 1024 need no privilege.
-        self._namespaces.set_parameter(netns, "net/ipv4/ip_unprivileged_port_start", "0")
+        for name, value in _PARAMETERS:
+            with suppress(OSError):  # of a module that isn't there, or not for ordinary users
+                self._namespaces.set_parameter(netns, name, value)
 
     def _set_up(self) -> None:
         messages = [links.set_up(links.LOOPBACK), links.add_bridge("pods", _BRIDGE)]

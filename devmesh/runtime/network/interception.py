@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from ipaddress import ip_network
 
 from devmesh.runtime.network import nftables
 from devmesh.runtime.network.addresses import AddressPool
@@ -102,7 +103,7 @@ class Interceptor:
             messages = pod_rules(
                 ports,
                 selection,
-                Surroundings((self.addresses.v4, self.addresses.v6), self.virtual),
+                self._surroundings(),
                 own_resolver=pod.adopted,
                 owner=f"devmesh {os.getpid()} {pod.instance}",
             )
@@ -114,6 +115,10 @@ class Interceptor:
             equipment.backends = backends
             undo.pop_all()
         return equipment
+
+    def _surroundings(self) -> Surroundings:
+        host = tuple(ip_network(self.addresses.gateway(version)) for version in (4, 6))
+        return Surroundings((self.addresses.v4, self.addresses.v6), self.virtual, host)
 
     def _open(
         self, pod: PodNetwork, equipment: Equipment, selection: Selection, nameservers: tuple[str, ...]
@@ -154,10 +159,15 @@ class Interceptor:
             if has_v6:
                 listeners.append(undo.enter_context(open_listener(make, "::1", port)))
                 datagrams.append(undo.enter_context(open_datagram(make, "::1", port)))
-            upstream = partial(marked, make, MARK_PROXY) if pod.adopted else socket_at_home
             names.serve(
                 NameSockets(
-                    pod.instance, pod.namespace, tuple(datagrams), tuple(listeners), upstream, nameservers
+                    pod.instance,
+                    pod.namespace,
+                    tuple(datagrams),
+                    tuple(listeners),
+                    partial(marked, make, MARK_PROXY) if pod.adopted else socket_at_home,
+                    nameservers,
+                    host="" if pod.adopted else self.addresses.gateway(4),
                 )
             )
             undo.pop_all()

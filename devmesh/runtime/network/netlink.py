@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -153,8 +152,3 @@ def _extended(payload: bytes, flags: int) -> str:
         (length,) = struct.unpack_from("=I", payload, 4)
         offset = 4 + length + -length % 4
     return dict(attributes(payload[offset:])).get(1, b"").rstrip(b"\0").decode(errors="replace")
-
-
-def is_missing(error: OSError) -> bool:
-    """Tell whether `error` says that the thing was not there."""
-    return error.errno in (errno.ENOENT, errno.ENODEV, errno.ESRCH)

@@ -46,7 +46,8 @@ class NameSockets:
     """Where a pod's DNS queries arrive, and how those that devmesh can't answer go on.
 
     `upstream` makes a non-blocking socket (of a family and a kind) in the namespace whose resolver is
-    asked. `nameservers` are the pod's own; empty: those of devmesh's host.
+    asked. `nameservers` are the pod's own; empty: those of devmesh's host. `host` is where the pod
+    reaches this machine (``host.docker.internal``); empty: its own resolver knows.
     """
 
     instance: str
@@ -55,6 +56,7 @@ class NameSockets:
     listeners: tuple[socket.socket, ...]
     upstream: Callable[[int, int], socket.socket]
     nameservers: tuple[str, ...] = ()
+    host: str = ""
 
 
 class NameServer(Protocol):

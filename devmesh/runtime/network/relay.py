@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+from collections.abc import Callable
 
 import trio
 
@@ -22,8 +23,10 @@ _PIECE = 1 << 16
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 
-async def relay(listener: socket.socket) -> None:
+async def relay(listener: socket.socket, seen_from_here: Callable[[str], str]) -> None:
     """Carry each connection that arrives at `listener` on to where it was meant to go.
+
+    `seen_from_here` says what an address of the pod's is called in devmesh's namespace.
 
     Above 1,024 connections at once further ones wait to be accepted. Ends with the listener, and
     with it what is open.
@@ -43,17 +46,19 @@ async def relay(listener: socket.socket) -> None:
                 log.exception("accepting for a pod outside the mesh failed")
                 await trio.sleep(0.1)
                 continue
-            connections.start_soon(_carry, client, limit)
+            connections.start_soon(_carry, client, limit, seen_from_here)
 
 
-async def _carry(client: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
+async def _carry(
+    client: trio.SocketStream, limit: trio.CapacityLimiter, seen_from_here: Callable[[str], str]
+) -> None:
     async with limit, client:
         wanted = original_destination(client.socket)
         if wanted is None:
             return
         try:
             with trio.fail_after(_CONNECT_TIMEOUT):
-                server = await _connect(*wanted)
+                server = await _connect(seen_from_here(wanted[0]), wanted[1])
         except (OSError, trio.TooSlowError):
             # The client's connection is up already: a reset is the nearest thing to "refused".
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -44,10 +44,12 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What addresses mean here: `pods` are reached as they are, `virtual` ones are Services' alone."""
+    """What addresses mean here: `pods` are reached as they are, `virtual` ones are Services' alone, and
+    `host` is this machine, which the relay reaches."""
 
     pods: tuple[Network, ...] = ()
     virtual: tuple[Network, ...] = ()
+    host: tuple[Network, ...] = ()
 
 
 def pod_rules(
@@ -127,6 +129,8 @@ def _direct(ports: Ports, around: Surroundings) -> Iterator[list[bytes]]:
         return
     for network in around.virtual:
         yield [*nftables.target_in(network), nftables.refuse()]
+    for network in around.host:
+        yield [*nftables.target_in(network), *_TCP, *nftables.redirect(ports.relay)]
     for network in (*around.pods, *_MULTICAST):
         yield [*nftables.target_in(network), decide(Verdict.RETURN)]
     yield [*_TCP, *nftables.redirect(ports.relay)]

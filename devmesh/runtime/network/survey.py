@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
 from collections.abc import Sequence
 
 from devmesh.runtime.network import links
-from devmesh.runtime.network.hub import open_links
+from devmesh.runtime.network.hub import INBOUND_SOURCE_V6, has_ipv6, open_links
 from devmesh.runtime.network.namespaces import Namespaces
-from devmesh.runtime.network.netlink import Netlink
+from devmesh.runtime.network.netlink import Message, Netlink
 from devmesh.runtime.network.selection import Network
 
 
 def survey(namespaces: Namespaces, netns: int, virtual: Sequence[Network]) -> tuple[str, ...]:
-    """Return the addresses of a container, IPv4 first, and give `virtual` a route where there is none.
+    """Return the addresses of a container, IPv4 first, and add what is needed: the address that last hops
+    come from by IPv6, and a route to `virtual` where there is none.
 
     A connection has to find some route before the rules see it; Docker's ``internal`` networks have
     no default route.
@@ -29,6 +29,8 @@ def survey(namespaces: Namespaces, netns: int, virtual: Sequence[Network]) -> tu
             for index, address in links.link_addresses(inside.request([links.list_addresses()]))
             if index != links.LOOPBACK and not ipaddress.ip_address(address).is_link_local
         ]
+        if has_ipv6(namespaces, netns):
+            _add(inside, links.add_address(links.LOOPBACK, INBOUND_SOURCE_V6))
         for network in virtual:
             version = network.version
             outward = [index for index, address in own if ipaddress.ip_address(address).version == version]
@@ -43,5 +45,13 @@ def _ensure_route(inside: Netlink, network: Network, index: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH):
             raise
-        with contextlib.suppress(FileExistsError):
-            inside.request([links.add_route(network, index)])
+        _add(inside, links.add_route(network, index))
+
+
+def _add(inside: Netlink, message: Message) -> None:
+    """Have something added, unless it is there."""
+    try:
+        inside.request([message])
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise

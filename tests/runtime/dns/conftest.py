@@ -53,6 +53,10 @@ MESH = Snapshot(
         "*.deep.example.org": ("240.240.0.4",),
         "*.wikipedia.org": (),
     },
+    aliases={
+        "outside.default.svc.cluster.local": "www.example.net",
+        "inside.default.svc.cluster.local": REVIEWS,
+    },
 )
 
 

@@ -151,3 +151,15 @@ def test_another_domain_than_clusters() -> None:
     packet = asked("a.b", mesh=mesh)
     assert packet is not None
     assert texts(packet) == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize(("name", "namespace"), [("inside", "default"), ("inside.default", "other")])
+def test_an_external_name_inside_the_mesh(name: str, namespace: str) -> None:
+    assert texts_of(name, namespace=namespace) == ["240.240.0.1", f"{REVIEWS}."]
+    assert texts_of(name, "CNAME", namespace) == [f"{REVIEWS}."]
+
+
+def test_an_external_name_outside_the_mesh_is_left_to_be_asked_for() -> None:
+    found = Directory(MESH).answer("outside", message.A, "default")
+    assert found is not None
+    assert found.alias == "www.example.net"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from dnslib import DNSRecord
+from dnslib import RR, DNSRecord
 from hypothesis import example, given, strategies
 
 from devmesh.runtime.dns import message
@@ -118,3 +118,22 @@ def test_only_the_same_question_is_answered(data: bytes, identity: int) -> None:
     assert not message.answers_to(mine, query.id ^ 1, query.question)
     with contextlib.suppress(MalformedQuery):
         assert not message.answers_to(data, identity, query.question)
+
+
+@given(strategies.binary(max_size=300))
+@example(bytes(7) + b"\x09" + bytes(4) + b"\xc0\x0c" * 20)
+def test_answers_of_others_are_read_as_far_as_they_go(data: bytes) -> None:
+    message.records_of(data)
+
+
+def test_compressed_answers_are_read() -> None:
+    asked = DNSRecord.question("www.example.net")
+    reply = asked.reply()
+    reply.add_answer(*RR.fromZone("www.example.net 60 CNAME a.example.net\na.example.net 60 A 192.0.2.1"))
+
+    records = message.records_of(bytes(reply.pack()))
+
+    assert records == [
+        message.Record(message.CNAME, message.pack_name("a.example.net"), "www.example.net", 60),
+        message.Record(message.A, bytes([192, 0, 2, 1]), "a.example.net", 60),
+    ]

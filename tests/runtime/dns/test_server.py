@@ -95,7 +95,9 @@ async def setup(nursery: trio.Nursery) -> AsyncIterator[Setup]:
     address = receiver.getsockname()
     listener = socket.create_server(address)
     listener.setblocking(False)
-    server.serve(NameSockets("client", "default", (receiver,), (listener,), socket_at_home))
+    server.serve(
+        NameSockets("client", "default", (receiver,), (listener,), socket_at_home, host="10.244.0.1")
+    )
     await nursery.start(server.run)
     nursery.start_soon(resolver.run)
     yield Setup(server, resolver, feed, address)
@@ -124,6 +126,16 @@ async def test_other_names_are_asked_of_the_resolver_under_another_id(setup: Set
     asked = {seen.header.id for seen in setup.resolver.seen}
     assert len(asked) > 1
     assert len(setup.resolver.clients) > 1  # a port of its own for each question
+
+
+async def test_an_external_name_comes_with_its_addresses(setup: Setup) -> None:
+    assert texts(await setup.ask(question("outside"))) == ["192.0.2.7", "www.example.net."]
+    assert [str(seen.q.qname) for seen in setup.resolver.seen] == ["www.example.net."]
+
+
+async def test_the_machine_itself_has_a_name(setup: Setup) -> None:
+    assert texts(await setup.ask(question("host.docker.internal"))) == ["10.244.0.1"]
+    assert texts(await setup.ask(question("host.docker.internal", "AAAA"))) == []
 
 
 async def test_many_questions_at_once_are_not_confused(setup: Setup) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,14 +59,16 @@ def test_a_hop_arrives_as_a_strangers_connection_would(
         assert original_destination(accepted) == (address, 9080)
 
 
+@pytest.mark.parametrize(("version", "source"), [(0, "127.0.0.6"), (1, "::6")])
 def test_the_last_hop_reaches_the_application_from_istios_address(
-    run_pod: Applications, fabric: Fabric
+    run_pod: Applications, fabric: Fabric, version: int, source: str
 ) -> None:
     server = run_pod("server")
-    listener = server.listen("0.0.0.0", 9080)
+    address = server.pod.addresses[version]
+    listener = server.listen(address, 9080)
 
-    with fabric.dial("server", server.pod.addresses[0], 9080, mark=MARK_PROXY, bind=INBOUND_SOURCE):
-        assert accept(listener) == INBOUND_SOURCE
+    with fabric.dial("server", address, 9080, mark=MARK_PROXY, bind=INBOUND_SOURCE):
+        assert accept(listener) == source
 
 
 def test_the_same_port_in_two_pods(run_pod: Applications, fabric: Fabric) -> None:
@@ -186,6 +192,32 @@ def test_a_released_pod_leaves_nothing(fabric: Fabric, watcher: Watcher) -> None
     with pytest.raises(OSError, match="gone") as refused:
         fabric.dial("pod", pod.addresses[0], 80, mark=MARK_HOP)
     assert refused.value.errno == errno.EHOSTUNREACH
+
+
+def test_a_killed_devmesh_leaves_nothing() -> None:
+    """Its namespaces are nobody's then: the kernel removes them, and what was in them."""
+    program = (
+        "import os, signal; from devmesh.runtime.network.fabric import Fabric;"
+        "from devmesh.runtime.network.namespaces import InlineNamespaces;"
+        "fabric = Fabric(InlineNamespaces()); pod = fabric.create('pod');"
+        "print(os.readlink(pod.netns_path), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    links = sorted(os.listdir("/sys/class/net"))
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    # A descriptor's link reads net:[4026531840], as a process's does.
+    assert done.stdout.startswith("net:[")
+    assert done.stdout.strip() not in namespaces_of_processes()
+    assert sorted(os.listdir("/sys/class/net")) == links
+
+
+def namespaces_of_processes() -> set[str]:
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(process / "ns/net"))
+    return found
 
 
 def test_an_address_is_not_given_again_soon(fabric: Fabric) -> None:

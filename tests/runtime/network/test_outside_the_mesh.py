@@ -9,6 +9,8 @@ import trio
 
 from devmesh.runtime.network.fabric import Fabric
 from devmesh.runtime.network.netlink import NetlinkError
+from devmesh.runtime.network.original import original_destination
+from devmesh.snapshot.network import MARK_PROXY
 
 from .conftest import Application, Applications, Watcher, accept
 
@@ -147,6 +149,25 @@ async def test_the_world_is_reached_by_a_relay(
             server.shutdown(socket.SHUT_WR)
             answer = await trio.to_thread.run_sync(client.makefile("rb").read)
     assert answer == b"answer" * 100_000
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("meshed", [True, False])
+async def test_this_machine_is_the_pods_gateway(
+    run_pod: Applications, fabric: Fabric, watcher: Watcher, nursery: trio.Nursery, meshed: bool
+) -> None:
+    await nursery.start(fabric.run)
+    pod = run_pod("client", meshed=meshed)
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        here.settimeout(2)
+        port = here.getsockname()[1]
+        pod.connect("10.244.0.1", port)
+        if meshed:
+            with watcher.accept("client", "outbound") as accepted:
+                address, port = original_destination(accepted) or ("", 0)
+            fabric.dial(None, address, port, mark=MARK_PROXY, origin="client").close()
+        server, _ = await trio.to_thread.run_sync(here.accept)
+        server.close()
     nursery.cancel_scope.cancel()
 
 
