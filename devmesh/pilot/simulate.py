@@ -10,7 +10,7 @@ from devmesh.model.port import Protocol
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, TlsMode
 from devmesh.snapshot.origin import Origin
 from devmesh.snapshot.proxy import MtlsMode, Proxy, Target, TcpRoute
-from devmesh.snapshot.route import Route, RouteTable, VirtualHost
+from devmesh.snapshot.route import Route, RouteTable, VirtualHost, Weighted
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.traffic.balancing import State, pick
 from devmesh.traffic.fault import abort_for, delay_for
@@ -205,8 +205,8 @@ def _opaque(
     dialled: tuple[str, int] | None,
 ) -> Outcome:
     if not routes and dialled is not None:
-        name = "PassthroughCluster" if proxy.outbound.allow_any else "BlackHoleCluster"
-        return _send(snapshot, proxy.outbound.clusters[name], name, draw, state, dialled)
+        unknown = "PassthroughCluster" if proxy.outbound.allow_any else "BlackHoleCluster"
+        routes = (TcpRoute((Weighted(unknown),)),)
     for route in routes:
         if not route.sni or (spoken == "tls" and any(_serves(pattern, sni) for pattern in route.sni)):
             name = pick_destination(route.destinations, draw).cluster
