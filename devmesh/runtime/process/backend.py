@@ -56,6 +56,7 @@ class ProcessBackend:
         self._programs = programs
         self._nameserver = nameserver
         self._user = user or User.invoking()
+        self._turn = trio.Lock()
 
     @property
     def version(self) -> str:
@@ -69,22 +70,22 @@ class ProcessBackend:
         return self._programs.find(image)
 
     async def create_sandbox(self, spec: SandboxSpec) -> ProcessSandbox:
-        await trio.lowlevel.checkpoint()
         try:
-            network = self._networks.create(
-                spec.id,
-                meshed=spec.meshed,
-                gateway=spec.gateway,
-                namespace=spec.namespace,
-                selection=Selection.of(spec.annotations),
-            )
+            async with self._turn:
+                network = self._networks.create(
+                    spec.id,
+                    meshed=spec.meshed,
+                    gateway=spec.gateway,
+                    namespace=spec.namespace,
+                    selection=Selection.of(spec.annotations),
+                )
         except (OSError, InvalidAnnotation, AddressesExhausted) as problem:
             raise SandboxProblem(f"cannot make the pod's network: {problem}") from problem
 
         def release() -> None:
             self._networks.release(spec.id)
 
-        return ProcessSandbox(spec, network, self._user, self._nameserver, release)
+        return ProcessSandbox(spec, network, self._user, self._nameserver, self._turn, release)
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -123,15 +123,16 @@ async def _relay(
             await sink.send((name, bytes(data)))
 
 
-async def start_process(name: str, launch: Launch) -> ProcessContainer:
-    """Start a container's process.
+async def start_process(name: str, launch: Launch, turn: trio.Lock) -> ProcessContainer:
+    """Start a container's process; `turn` is `spawn`'s.
 
     Raises:
         StartProblem: A step failed; its message says which.
     """
     ends = open_pipes(stdin=False)
     try:
-        child = await spawn(launch, stdin=ends.theirs[0], stdout=ends.theirs[1], stderr=ends.theirs[2])
+        into = ends.theirs
+        child = await spawn(launch, stdin=into[0], stdout=into[1], stderr=into[2], turn=turn)
     except LaunchFailed as problem:
         await ends.aclose()
         raise _explained(problem, launch) from problem

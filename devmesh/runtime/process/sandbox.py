@@ -33,13 +33,20 @@ class ProcessSandbox:
     """`devmesh.runtime.pods.backend.Sandbox` of processes."""
 
     def __init__(
-        self, spec: SandboxSpec, network: PodNetwork, user: User, nameserver: str, release: Callable[[], None]
+        self,
+        spec: SandboxSpec,
+        network: PodNetwork,
+        user: User,
+        nameserver: str,
+        turn: trio.Lock,
+        release: Callable[[], None],
     ) -> None:
         self.addresses = network.addresses
         self._spec = spec
         self._network = network
         self._user = user
         self._nameserver = nameserver
+        self._turn = turn
         self._release: Callable[[], None] | None = release
         self._containers: set[ProcessContainer] = set()
         self._notes: dict[str, None] = {}
@@ -50,7 +57,7 @@ class ProcessSandbox:
 
     async def start(self, spec: ContainerSpec) -> ProcessContainer:
         self._note_without_effect(spec)
-        container = await start_process(spec.name, self._launch(spec))
+        container = await start_process(spec.name, self._launch(spec), self._turn)
         self._notes |= dict.fromkeys(container.notes)
         self._containers.add(container)
         return container

@@ -141,10 +141,15 @@ def _numbers(names: tuple[str, ...]) -> set[int]:
     return {_CAPABILITIES.index(name) for name in plain if name in _CAPABILITIES}
 
 
-async def spawn(launch: Launch, *, stdin: int, stdout: int, stderr: int) -> Child:
+async def spawn(
+    launch: Launch, *, stdin: int, stdout: int, stderr: int, turn: trio.Lock | None = None
+) -> Child:
     """Start a command. The descriptors become its own; the caller closes its copies.
 
     It has begun (its exec has succeeded) when this returns.
+
+    Args:
+        turn: Held while the loop is held up (some ms), so that others get at it between many starts.
 
     Raises:
         LaunchFailed: A step failed; nothing is left of it.
@@ -152,7 +157,8 @@ async def spawn(launch: Launch, *, stdin: int, stdout: int, stderr: int) -> Chil
     reading, writing = os.pipe2(os.O_CLOEXEC)
     report = trio.lowlevel.FdStream(reading)
     try:
-        launcher = _start_launcher(launch, writing, stdin, stdout, stderr)
+        async with turn or trio.Lock():
+            launcher = _start_launcher(launch, writing, stdin, stdout, stderr)
     except BaseException:
         os.close(reading)
         raise
