@@ -1,0 +1,129 @@
+"""``/openapi/v3``: a document per group and version, from the structs that decode the resources.
+
+kubectl reads them before it writes (an operation with the parameter ``fieldValidation`` tells it
+that the server validates) and for ``kubectl explain``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import trio
+
+from devmesh.api.kube.discovery import group_versions
+from devmesh.api.kube.errors import ApiError, no_such_path
+from devmesh.api.kube.request import JSON, Answer, Request, as_json
+from devmesh.config.kinds import Kind, Kinds
+
+Definitions = Mapping[str, Mapping[str, Any]]
+"""Schemas by name, which refer to each other as ``#/components/schemas/<name>``."""
+
+Schemas = Callable[[Kind, str], tuple[str, Definitions]]
+"""From a kind in one of its versions to the name of its schema, and all that it needs."""
+
+
+class OpenApi:
+    """Makes the documents when they are asked for, in a thread, and keeps them until the kinds change."""
+
+    def __init__(self, kinds: Kinds, schemas: Schemas | None = None) -> None:
+        self._kinds = kinds
+        self._schemas = schemas or untyped
+        self._documents: dict[tuple[str, str, tuple[Kind, ...]], bytes] = {}
+
+    async def answer(self, parts: list[str], request: Request) -> Answer:
+        """Answer what lies under ``/openapi``.
+
+        Raises:
+            ApiError: 404, 406.
+        """
+        match parts:
+            case ["v3"]:
+                return as_json({"paths": {path: {"serverRelativeURL": url} for path, url in self._index()}})
+            case ["v3", "api", version]:
+                return await self._document("", version)
+            case ["v3", "apis", group, version]:
+                return await self._document(group, version)
+            case ["v2"]:
+                if JSON not in request.headers.get("accept", JSON) and "*/*" not in request.headers["accept"]:
+                    raise ApiError(406, "only application/json is served here; /openapi/v3 is complete")
+                return as_json({"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": {}})
+        raise no_such_path()
+
+    def _index(self) -> Iterable[tuple[str, str]]:
+        for group, versions in group_versions(self._kinds).items():
+            for version in versions:
+                path = f"apis/{group}/{version}" if group else f"api/{version}"
+                # The hash is of the kinds' names: their fields change with devmesh's version alone.
+                names = ",".join(sorted(kind.kind for kind in self._of(group, version)))
+                digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+                yield path, f"/openapi/v3/{path}?hash={digest}"
+
+    def _of(self, group: str, version: str) -> tuple[Kind, ...]:
+        return tuple(kind for kind in self._kinds if kind.group == group and version in kind.versions)
+
+    async def _document(self, group: str, version: str) -> Answer:
+        if version not in group_versions(self._kinds).get(group, ()):
+            raise no_such_path()
+        key = (group, version, self._of(group, version))
+        if key not in self._documents:
+            self._documents[key] = await trio.to_thread.run_sync(self._make, *key)
+        return Answer(200, self._documents[key], JSON)
+
+    def _make(self, group: str, version: str, kinds: tuple[Kind, ...]) -> bytes:
+        paths: dict[str, Any] = {}
+        schemas: dict[str, Any] = {}
+        for kind in kinds:
+            name, definitions = self._schemas(kind, version)
+            schemas |= definitions
+            gvk = {"group": group, "version": version, "kind": kind.kind}
+            own = dict(schemas[name])
+            schemas[name] = {**own, "x-kubernetes-group-version-kind": [gvk]}
+            paths |= _paths(kind, version, gvk, name)
+        document = {
+            "openapi": "3.0.0",
+            "info": _INFO,
+            "paths": paths,
+            "components": {"schemas": schemas},
+        }
+        return msgspec.json.encode(document)
+
+
+_INFO = {"title": "devmesh", "version": "v1"}
+
+
+def untyped(kind: Kind, version: str) -> tuple[str, Definitions]:
+    """Return the schema of a kind that has no struct."""
+    name = ".".join(filter(None, (*reversed(kind.group.split(".")), version, kind.kind)))
+    return name, {name: {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+
+
+def _paths(kind: Kind, version: str, gvk: Mapping[str, str], name: str) -> dict[str, Any]:
+    root = f"/apis/{kind.group}/{version}" if kind.group else f"/api/{version}"
+    inside = "/namespaces/{namespace}" if kind.namespaced else ""
+    whole = f"{root}{inside}/{kind.plural}"
+
+    def operation(action: str, *parameters: str) -> dict[str, Any]:
+        content = {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        return {
+            "responses": {"200": {"description": "OK", "content": content}},
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": gvk,
+            "parameters": [{"name": p, "in": "query", "schema": {"type": "string"}} for p in parameters],
+        }
+
+    writing = ("dryRun", "fieldManager", "fieldValidation")
+    found = {
+        whole: {"get": operation("list"), "post": operation("post", *writing)},
+        f"{whole}/{{name}}": {
+            "get": operation("get"),
+            "put": operation("put", *writing),
+            "patch": operation("patch", *writing, "force"),
+            "delete": operation("delete", "dryRun"),
+        },
+    }
+    if kind.namespaced:
+        found[f"{root}/{kind.plural}"] = {"get": operation("list")}
+    return found

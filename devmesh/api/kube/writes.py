@@ -1,0 +1,353 @@
+"""Create, replace, patch, apply, delete: every write is admitted, then stored before the answer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from devmesh.api.kube import managed
+from devmesh.api.kube.body import read_json, read_object, read_yaml
+from devmesh.api.kube.deps import KubeDeps
+from devmesh.api.kube.errors import ApiError, bad_request, invalid_option, unsupported_media_type
+from devmesh.api.kube.patch import json_patch, merge_patch
+from devmesh.api.kube.request import Request
+from devmesh.api.kube.strategic import strategic_patch
+from devmesh.api.kube.target import Target
+from devmesh.config.admission import FieldValidation, served
+from devmesh.config.kinds import Kind
+from devmesh.config.merge_keys import list_map_keys, merge_keys, patch_merge_key
+from devmesh.config.problems import required, unsupported
+from devmesh.config.store import AlreadyExists, Conflict, NotFound, Raw, Stored
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+
+_VALIDATIONS = ("Strict", "Warn", "Ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The object as it is now (or would be), whether it is new, and what to warn of."""
+
+    raw: Raw
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def create(deps: KubeDeps, target: Target, request: Request) -> Written:
+    """Add the object of the body."""
+    raw = _fitting(read_object(request), target)
+    if raw["metadata"].get("resourceVersion"):
+        raise bad_request("resourceVersion should not be set on objects to be created")
+    return _create(deps, target, request, raw)
+
+
+def replace(deps: KubeDeps, target: Target, request: Request) -> Written:
+    """Put the object of the body in the place of what is there; as update of a status, that alone."""
+    raw = _fitting(read_object(request), target)
+    return _update(deps, target, request, _present(deps, target), raw)
+
+
+def patch(deps: KubeDeps, target: Target, request: Request) -> Written:
+    """Change what is there by the patch in the body; only an apply patch may create it."""
+    media = request.content_type
+    if media not in PATCHES:
+        raise unsupported_media_type(media, PATCHES)
+    if media == APPLY_PATCH:
+        return _apply(deps, target, request)
+    before = _present(deps, target)
+    live = served(target.kind, before.raw, target.version)
+    patched = patched_by(media, live, request.body, target.kind)
+    return _update(deps, target, request, before, _fitting(patched, target))
+
+
+def patched_by(media: str, live: Raw, body: bytes, kind: Kind) -> Raw:
+    """Return `live` as a patch of a given type leaves it.
+
+    Raises:
+        ApiError: The patch makes no sense, or does not fit.
+    """
+    given = read_json(body)
+    if media == JSON_PATCH:
+        found = json_patch(live, given)
+    elif not isinstance(given, dict):
+        raise bad_request("the patch has to be an object")
+    elif media == MERGE_PATCH:
+        found = merge_patch(live, given)
+    elif _merges_by_key(kind):
+        found = strategic_patch(live, given, lambda path: patch_merge_key(kind.group, kind.kind, path))
+    else:  # as for custom resources in Kubernetes
+        raise unsupported_media_type(media, (JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
+    if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
+        raise bad_request("the patch leaves no object behind")
+    return found
+
+
+def _merges_by_key(kind: Kind) -> bool:
+    return not kind.custom and (not kind.group or "." not in kind.group or kind.group.endswith(".k8s.io"))
+
+
+def field_validation(request: Request) -> FieldValidation:
+    """Read the parameter; Warn where it isn't given, as in Kubernetes."""
+    given = request.get("fieldValidation") or "Warn"
+    if given not in _VALIDATIONS:
+        raise invalid_option("PatchOptions", unsupported(("fieldValidation",), given, _VALIDATIONS))
+    return cast("FieldValidation", given)
+
+
+def write_spec(deps: KubeDeps, target: Target, request: Request, change: Callable[[Raw], Raw]) -> Written:
+    """Update an object by a function, for subresources that are views of it."""
+    before = _present(deps, target)
+    return _update(deps, target, request, before, change(served(target.kind, before.raw, target.version)))
+
+
+# Inside
+
+
+def _fitting(raw: Raw, target: Target) -> Raw:
+    """Hold an object against the URL, and complete it from there."""
+    kind, metadata = target.kind, raw.get("metadata")
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict):
+        raise bad_request("metadata has to be an object")
+    given_kind, given_version = raw.get("kind") or kind.kind, raw.get("apiVersion") or target.api_version
+    if given_kind != kind.kind:
+        raise bad_request(
+            f'{given_kind} in version "{given_version}" cannot be handled as a {kind.kind}: '
+            f"the kind in the data does not match the URL"
+        )
+    if given_version != target.api_version:
+        raise bad_request(
+            f"the API version in the data ({given_version}) does not match the expected API version "
+            f"({target.api_version})"
+        )
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if target.name and name and name != target.name:
+        raise bad_request(
+            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
+        )
+    if namespace and kind.namespaced and namespace != target.namespace:
+        raise bad_request(
+            f"the namespace of the provided object does not match the namespace sent on the request "
+            f"({namespace} and {target.namespace})"
+        )
+    metadata = {key: value for key, value in metadata.items() if value is not None}
+    if target.name:
+        metadata["name"] = target.name
+    if kind.namespaced:
+        metadata["namespace"] = target.namespace
+    else:
+        metadata.pop("namespace", None)
+    return {**raw, "kind": kind.kind, "apiVersion": target.api_version, "metadata": metadata}
+
+
+def _present(deps: KubeDeps, target: Target) -> Stored:
+    found = deps.store.by_key(target.key)
+    if found is None:
+        raise NotFound(f'{target.kind.resource} "{target.name}" not found')
+    return found
+
+
+def _create(
+    deps: KubeDeps, target: Target, request: Request, raw: Raw, entries: list[Raw] | None = None
+) -> Written:
+    kind, store = target.kind, deps.store
+    metadata = {k: v for k, v in raw["metadata"].items() if k not in _SERVERS}
+    # Admission refuses what has no name; it sees the one that the store would make.
+    raw = {key: value for key, value in raw.items() if key != "status" or "status" not in kind.subresources}
+    admitted = deps.admit(
+        kind,
+        {**raw, "metadata": metadata},
+        store=store,
+        field_validation=field_validation(request),
+        before=None,
+    )
+    if entries is None:
+        entries = managed.updated(
+            {},
+            admitted.raw,
+            manager=request.manager,
+            api_version=target.api_version,
+            now=store.timestamp(),
+            list_keys=_list_keys(kind),
+            base=[],
+        )
+    complete = _with_entries(admitted.raw, entries)
+    if request.dry_run:
+        return Written(_would_create(deps, target, complete), created=True, warnings=admitted.said)
+    stored = store.create(kind, complete, manager=request.manager)
+    return Written(stored.raw, created=True, warnings=(*admitted.said, *deps.warn(stored)))
+
+
+def _update(
+    deps: KubeDeps,
+    target: Target,
+    request: Request,
+    before: Stored,
+    raw: Raw,
+    *,
+    applied: bool = False,
+) -> Written:
+    store, kind = deps.store, target.kind
+    _check_preconditions(before, raw["metadata"].get("uid"), raw["metadata"].get("resourceVersion"))
+    if target.subresource == "status":
+        return _update_status(deps, request, before, raw)
+    admitted = deps.admit(
+        kind, _settled(raw, before), store=store, field_validation=field_validation(request), before=before
+    )
+    complete = admitted.raw
+    if not applied:
+        base = raw["metadata"].get("managedFields")
+        if base is None:
+            base = before.metadata.get("managedFields")
+        entries = managed.updated(
+            before.raw,
+            {**complete, "metadata": {**complete["metadata"]}},
+            manager=request.manager,
+            api_version=target.api_version,
+            now=store.timestamp(),
+            list_keys=_list_keys(kind),
+            base=base,
+        )
+        complete = _with_entries(complete, entries)
+    if request.dry_run:
+        return Written(_would_update(before, complete, kind), warnings=admitted.said)
+    stored = store.update(kind, complete, manager=request.manager)
+    return Written(stored.raw, warnings=(*admitted.said, *deps.warn(stored)))
+
+
+def _update_status(deps: KubeDeps, request: Request, before: Stored, raw: Raw) -> Written:
+    if request.dry_run:
+        return Written({**before.raw, "status": raw.get("status")})
+    whole = {**before.raw, "status": raw.get("status")}
+    stored = deps.store.update(before.key.kind, whole, manager=request.manager, status=True)
+    return Written(stored.raw)
+
+
+def _apply(deps: KubeDeps, target: Target, request: Request) -> Written:
+    """Server-side apply (Kubernetes: "Server-Side Apply")."""
+    if not request.get("fieldManager"):
+        cause = required(("fieldManager",), "is required for apply patch")
+        raise invalid_option("PatchOptions", cause)
+    config = (
+        read_yaml(request.body) if not request.body.lstrip().startswith(b"{") else read_json(request.body)
+    )
+    if not isinstance(config, dict):
+        raise bad_request("the body has to be an object")
+    if isinstance(config.get("metadata"), dict) and config["metadata"].get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    config = _fitting(config, target)
+    config = {key: value for key, value in config.items() if key != "status"}
+    before = deps.store.by_key(target.key)
+    live: Raw = dict(before.raw) if before else {"metadata": {}}
+    given = {k: v for k, v in config["metadata"].items() if k not in ("resourceVersion", "uid")}
+    merged = managed.applied(
+        served(target.kind, live, target.version),
+        {**config, "metadata": given},
+        manager=request.get("fieldManager"),
+        api_version=target.api_version,
+        now=deps.store.timestamp(),
+        force=request.flag("force"),
+        list_keys=_list_keys(target.kind),
+    )
+    if before is None:
+        if config["metadata"].get("uid"):
+            raise Conflict(
+                f"uid mismatch: the provided object specified uid {config['metadata']['uid']}, "
+                "and no existing object was found"
+            )
+        return _create(deps, target, request, merged, merged["metadata"]["managedFields"])
+    _check_preconditions(before, config["metadata"].get("uid"), config["metadata"].get("resourceVersion"))
+    merged["metadata"] = {**merged["metadata"], "resourceVersion": before.metadata["resourceVersion"]}
+    return _update(deps, target, request, before, merged, applied=True)
+
+
+def _list_keys(kind: Kind) -> Callable[[str], tuple[str, ...] | None]:
+    if not merge_keys(kind.group, kind.kind):
+        return lambda path: None
+    return lambda path: list_map_keys(kind.group, kind.kind, path)
+
+
+def _check_preconditions(before: Stored, uid: Any, version: Any) -> None:
+    kind, name = before.key.kind, before.name
+    if uid and uid != before.uid:
+        raise Conflict(
+            f'Operation cannot be fulfilled on {kind.resource} "{name}": Precondition failed: UID in '
+            f"precondition: {uid}, UID in object meta: {before.uid}"
+        )
+    if not version:
+        return
+    if not str(version).isdecimal():
+        raise ApiError(
+            422,
+            f'{kind.kind} "{name}" is invalid: metadata.resourceVersion: Invalid value: "{version}": '
+            "must be an unsigned integer",
+        )
+    if int(version) != before.version:
+        raise Conflict(
+            f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been modified; '
+            "please apply your changes to the latest version and try again"
+        )
+
+
+_SERVERS = (
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "selfLink",
+    "managedFields",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+
+
+def _settled(raw: Raw, before: Stored) -> Raw:
+    """Return `raw` with what the server keeps: status and the metadata that clients can't set."""
+    metadata = {k: v for k, v in raw["metadata"].items() if k not in _SERVERS}
+    metadata |= {k: before.metadata[k] for k in _SERVERS if k in before.metadata}
+    if "managedFields" in raw["metadata"]:
+        metadata["managedFields"] = raw["metadata"]["managedFields"]
+    settled = {**raw, "metadata": metadata}
+    if "status" in before.key.kind.subresources:
+        settled.pop("status", None)
+        if "status" in before.raw:
+            settled["status"] = before.raw["status"]
+    return settled
+
+
+def _with_entries(raw: Raw, entries: list[Raw]) -> Raw:
+    metadata = {k: v for k, v in raw["metadata"].items() if k != "managedFields"}
+    return {**raw, "metadata": {**metadata, "managedFields": entries} if entries else metadata}
+
+
+def _would_create(deps: KubeDeps, target: Target, raw: Raw) -> Raw:
+    metadata = dict(raw["metadata"])
+    if not metadata.get("name"):
+        metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
+    kind, store = target.kind, deps.store
+    if store.get(kind, target.namespace, metadata["name"]):
+        raise AlreadyExists(f'{kind.resource} "{metadata["name"]}" already exists')
+    if kind.namespaced and store.get(store.kinds.get("Namespace", ""), "", target.namespace) is None:
+        raise NotFound(f'namespaces "{target.namespace}" not found')
+    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": store.timestamp()}
+    if "spec" in raw:
+        metadata["generation"] = 1
+    return {**raw, "metadata": metadata}
+
+
+def _would_update(before: Stored, raw: Raw, kind: Kind) -> Raw:
+    apart = ("metadata", "status")
+    body = {k: v for k, v in raw.items() if k not in apart}
+    changed = body != {k: v for k, v in before.raw.items() if k not in apart}
+    metadata = {**raw["metadata"], **{k: before.metadata[k] for k in _SERVERS[:4] if k in before.metadata}}
+    if changed and "generation" in metadata:
+        metadata["generation"] += 1
+    status = before.raw.get("status") if "status" in kind.subresources else raw.get("status")
+    return {**body, "metadata": metadata, **({"status": status} if status is not None else {})}
