@@ -76,7 +76,7 @@ async def world(
     backend, dialer = FakeBackend(), FakeDialer()
 
     async def configured(instance: str) -> None:
-        while not made.configures_all and instance not in made.configured:
+        while not made.configures_all and instance not in made.configured:  # noqa: ASYNC110
             await trio.sleep(0.01)
 
     async def access_log(instance: str, options: LogOptions) -> AsyncIterator[bytes]:
@@ -89,6 +89,7 @@ async def world(
         configured=configured,
         access_log=access_log,
         state_dir=tmp_path,
+        config_maps={"kube-root-ca.crt": {"ca.crt": "CA"}},
         clock=lambda: _EPOCH + autojump_clock.current_time(),
     )
     made = World(store, backend, dialer, runtime)

@@ -121,11 +121,12 @@ class Deployments:
         known = [Replicas.of(s, store) for s in old]
         newest = Replicas.of(current, store) if current is not None else None
         wanted, others = next_scales(spec, known, newest)
-        if current is not None and newest is not None and wanted != newest.wanted:
-            self._set_replicas(store, deployment, current, wanted)
+        # Down before up, so that there are never more pods than maxSurge allows.
         for stored, replicas, count in zip(old, known, others, strict=True):
             if count != replicas.wanted:
                 self._set_replicas(store, deployment, stored, count)
+        if current is not None and newest is not None and wanted != newest.wanted:
+            self._set_replicas(store, deployment, current, wanted)
 
     def _set_replicas(self, store: Store, deployment: Stored, replicas: Stored, count: int) -> None:
         before = int(replicas.raw["spec"].get("replicas", 1))

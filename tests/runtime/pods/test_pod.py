@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -59,9 +60,9 @@ async def test_a_container_that_ends_is_started_again_with_growing_delays(
         starts.append(trio.current_time())
         before = world.container("a")
         before.exit(1)
-        while world.container("a") is before:
-            await trio.sleep(0.5)
-    assert [round(b - a) for a, b in zip(starts, starts[1:], strict=False)] == [0, 10, 20]
+        while world.container("a") is before:  # noqa: ASYNC110 (the fake tells nobody)
+            await trio.sleep(0.1)
+    assert [round(b - a) for a, b in itertools.pairwise(starts)] == [0, 10, 20]
     assert status_of(world, "a")["restartCount"] == 4
 
 
