@@ -30,7 +30,7 @@ class Memo:
 
     def same(self, key: Hashable, value: T) -> T:
         """Return the object that was kept under `key` where it equals `value`, else keep `value`."""
-        found = self._old.get(key)
+        found = self._new.get(key) or self._old.get(key)
         if found is None or found[1] != value:
             found = ((), value)
         self._new[key] = found

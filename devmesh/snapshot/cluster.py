@@ -17,7 +17,9 @@ class Endpoint:
     `instance` is the instance in whose network namespace the socket is made; None is a place
     outside the mesh. `mtls` says that the hop is mutual TLS (auto mTLS was decided when compiled:
     the endpoint is meshed and its PeerAuthentication does not say DISABLE). In a DNS cluster
-    `address` may be a name, which whoever connects resolves. `key` tells endpoints apart cheaply.
+    `address` may be a name, which whoever connects resolves as a cluster's DNS would: Services, then the
+    world outside, but never the virtual address of the very ServiceEntry. An ORIGINAL_DST cluster
+    lists the endpoints it knows; the one that was dialled is looked up by `key` (address, port).
     """
 
     address: str

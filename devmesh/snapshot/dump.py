@@ -10,6 +10,7 @@ from typing import Any
 from devmesh.model.identity import Identity
 from devmesh.snapshot.match import Exact, Prefix, Present, Regex, Suffix
 from devmesh.snapshot.origin import Origin
+from devmesh.snapshot.route import RouteTable
 
 
 def dump(value: Any) -> Any:
@@ -29,6 +30,8 @@ def dump(value: Any) -> Any:
             return str(value)
         case Exact() | Prefix() | Suffix() | Regex() | Present():
             return _match(value)
+        case RouteTable():  # instead of its indexes
+            return {"name": value.name, "virtual_hosts": [dump(host) for host in value.virtual_hosts]}
         case Mapping():
             return {_key(key): dump(item) for key, item in value.items()}
         case Set():

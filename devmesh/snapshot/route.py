@@ -179,6 +179,12 @@ class RouteTable:
     suffixes: tuple[tuple[str, VirtualHost], ...] = ()
     default: VirtualHost | None = None
 
+    @property
+    def virtual_hosts(self) -> tuple[VirtualHost, ...]:
+        """All virtual hosts, each once."""
+        every = (*self.exact.values(), *(host for _, host in self.suffixes), self.default)
+        return tuple({id(host): host for host in every if host is not None}.values())
+
     @classmethod
     def of(cls, name: str, virtual_hosts: tuple[VirtualHost, ...]) -> RouteTable:
         """Build the indexes; of two virtual hosts with one domain the first keeps it."""

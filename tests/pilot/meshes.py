@@ -81,6 +81,7 @@ class Mesh:
             for port in container.get("ports") or ()
             if port.get("name")
         }
+        count = len(self.instances)
         for number in range(spec.get("replicas", 1)):
             name = f"{metadata['name']}-{number}"
             yield Instance(
@@ -88,7 +89,7 @@ class Mesh:
                 pod=name,
                 workload=workload,
                 identity=Identity("cluster.local", workload.namespace, account),
-                addresses=(f"10.0.0.{len(self.instances) + number + 1}",),
+                addresses=(f"10.0.0.{count + number + 1}",),
                 ready=True,
                 meshed=annotations.get("sidecar.istio.io/inject") != "false",
                 gateway="istio" in labels,
