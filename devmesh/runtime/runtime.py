@@ -94,8 +94,9 @@ class Runtime:
             store,
             (
                 NamespaceDefaults(config_maps or {}),
-                Deployments(self.events),
+                # Before Deployments, so that a size is acted on before the next one is decided.
                 ReplicaSets(self.events, inject_all=inject_all),
+                Deployments(self.events),
                 StatefulSets(self.events, inject_all=inject_all),
                 DaemonSets(self.events, inject_all=inject_all),
                 Jobs(self.events, inject_all=inject_all),
