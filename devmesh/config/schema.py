@@ -55,7 +55,7 @@ def _kind_schema(kind: Kind, version: str, found: dict[str, Schema]) -> Schema:
             "properties": {"metadata": _ref(ObjectMeta, found)},
         }
     else:
-        schema = _struct_schema(shape_of(struct), found, _list_paths(kind), "")
+        schema = _struct_schema(shape_of(struct), found)
     schema["properties"] = {
         "apiVersion": {"type": "string", "description": _API_VERSION},
         "kind": {"type": "string", "description": _KIND},
@@ -65,15 +65,16 @@ def _kind_schema(kind: Kind, version: str, found: dict[str, Schema]) -> Schema:
     return schema
 
 
-def _list_paths(kind: Kind) -> Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]:
+@cache
+def _merged_lists() -> Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]:
     """Return the lists that merge, by struct and field: patches' merge key, and the keys of their items."""
-    root = STRUCTS.get((kind.group, kind.kind))
     found: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
-    for path, key in merge_keys(kind.group, kind.kind).items() if root else ():
-        owner = _owner(shape_of(root), path.split(".")) if root else None
-        if owner is not None:
-            keys = list_map_keys(kind.group, kind.kind, path) or ()
-            found[owner.__name__, path.rpartition(".")[2]] = (key, keys)
+    for (group, kind), root in STRUCTS.items():
+        for path, key in merge_keys(group, kind).items():
+            owner = _owner(shape_of(root), path.split("."))
+            if owner is not None:
+                keys = list_map_keys(group, kind, path) or ()
+                found[owner.__name__, path.rpartition(".")[2]] = (key, keys)
     return found
 
 
@@ -90,25 +91,20 @@ def _owner(shape: Object, parts: list[str]) -> type[Message] | None:
     return shape.struct if parts[-1] in shape.members else None
 
 
-def _struct_schema(
-    shape: Object,
-    found: dict[str, Schema],
-    lists: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]],
-    default: str,
-) -> Schema:
+def _struct_schema(shape: Object, found: dict[str, Schema]) -> Schema:
     name = shape.struct.__name__
     told = descriptions()
     properties: dict[str, Schema] = {}
     for member in shape.members.values():
-        schema = _schema(member.shape, found, lists)
+        schema = _schema(member.shape, found)
         description = told.get(f"{name}.{member.name}") or _about(member.shape)
         if description:
             schema = {**schema, "description": description}
         if isinstance(member.shape, Items):
-            schema |= _merging(lists.get((name, member.name)))
+            schema |= _merging(_merged_lists().get((name, member.name)))
         properties[member.name] = schema
     required = [member.name for member in shape.members.values() if member.required]
-    schema = {"type": "object", "description": shape.struct.__doc__ or default, "properties": properties}
+    schema = {"type": "object", "description": shape.struct.__doc__ or "", "properties": properties}
     return {**schema, "required": required} if required else schema
 
 
@@ -135,20 +131,16 @@ def _about(shape: Shape) -> str:
     return ""
 
 
-def _schema(
-    shape: Shape,
-    found: dict[str, Schema],
-    lists: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]],
-) -> Schema:
+def _schema(shape: Shape, found: dict[str, Schema]) -> Schema:
     match shape:
         case Items(item=item):
-            return {"type": "array", "items": _schema(item, found, lists)}
+            return {"type": "array", "items": _schema(item, found)}
         case Map(value=value):
-            return {"type": "object", "additionalProperties": _schema(value, found, lists)}
+            return {"type": "object", "additionalProperties": _schema(value, found)}
         case Anything():
             return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         case Object(struct=struct):
-            return _ref(struct, found, lists)
+            return _ref(struct, found)
         case Value():
             return _value(shape)
 
@@ -164,15 +156,11 @@ def _value(value: Value) -> Schema:
     return schema
 
 
-def _ref(
-    struct: type[Message],
-    found: dict[str, Schema],
-    lists: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] | None = None,
-) -> Schema:
+def _ref(struct: type[Message], found: dict[str, Schema]) -> Schema:
     name = f"{struct.__module__.rpartition('.')[2]}.{struct.__name__}"
     if name not in found:
         found[name] = {}  # known before it is finished, for structs that hold themselves
-        found[name] = _struct_schema(shape_of(struct), found, lists or {}, "")
+        found[name] = _struct_schema(shape_of(struct), found)
     return {"allOf": [{"$ref": _REF + name}]}
 
 
