@@ -98,7 +98,7 @@ function useFit(layout: Layout, key: string, hasNotice: boolean) {
   const fit = useCallback(() => {
     if (width === 0 || height === 0 || layout.nodes.size === 0) return;
     isMoved.current = false;
-    const padding = hasNotice ? { top: "260px", x: "6%", bottom: "6%" } as const : "6%";
+    const padding = hasNotice ? ({ top: "260px", x: "6%", bottom: "6%" } as const) : "6%";
     const viewport = getViewportForBounds(boundsOf(layout), width, height, ZOOM.least, ZOOM.fit, padding);
     void setViewport(viewport, { duration: isFirst.current ? 0 : 300 });
     isFirst.current = false;
@@ -135,7 +135,8 @@ function drawNodes(
   lit: Lit,
   onSelect: Props["onSelect"],
 ): (CardNode | BoxNode)[] {
-  const isOneNamespace = new Set(graph.nodes.map(({ namespace, kind }) => (kind === "workload" ? namespace : ""))).size <= 2;
+  const isOneNamespace =
+    new Set(graph.nodes.map(({ namespace, kind }) => (kind === "workload" ? namespace : ""))).size <= 2;
   const boxes = layout.boxes.map((box): BoxNode => {
     const isDim = lit !== null && !box.members.some((id) => lit.has(id));
     return { id: box.id, type: "box", ...placed(box), zIndex: -1, data: { title: box.title, isDim } };

@@ -86,7 +86,11 @@ function Line({ dashes }: { dashes?: string }) {
 function Dot({ isDiamond = false }: { isDiamond?: boolean }) {
   return (
     <svg width="32" height="12" aria-hidden="true">
-      {isDiamond ? <path d="M16 1l5 5-5 5-5-5z" fill="currentColor" /> : <circle cx="16" cy="6" r="3.5" fill="currentColor" />}
+      {isDiamond ? (
+        <path d="M16 1l5 5-5 5-5-5z" fill="currentColor" />
+      ) : (
+        <circle cx="16" cy="6" r="3.5" fill="currentColor" />
+      )}
     </svg>
   );
 }

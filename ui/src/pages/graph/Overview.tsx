@@ -21,7 +21,9 @@ export function Overview({ graph, status, onSelect }: Props) {
     <>
       <header>
         <h2>{graph.mesh}</h2>
-        <p className={styles.kind}>{status ? `runs as ${status.runtime === "docker" ? "containers" : "processes"}` : "the mesh"}</p>
+        <p className={styles.kind}>
+          {status ? `runs as ${status.runtime === "docker" ? "containers" : "processes"}` : "the mesh"}
+        </p>
       </header>
       <Facts>
         <Fact name="Requests in">{formatRate(entering)}</Fact>
@@ -60,9 +62,7 @@ export function Overview({ graph, status, onSelect }: Props) {
 }
 
 function selectionOf(problem: Problem): Selection {
-  return problem.kind === "node"
-    ? { kind: "node", id: problem.node.id }
-    : { kind: "edge", id: problem.edge.id };
+  return problem.kind === "node" ? { kind: "node", id: problem.node.id } : { kind: "edge", id: problem.edge.id };
 }
 
 function keyOf(problem: Problem): string {

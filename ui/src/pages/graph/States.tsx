@@ -10,7 +10,10 @@ import styles from "./States.module.css";
 export function NoToken({ wasRefused }: { wasRefused: boolean }) {
   return (
     <div className={styles.middle}>
-      <Notice title={wasRefused ? "This link is not for the mesh that runs now" : "This page needs its link"} isAlert={wasRefused}>
+      <Notice
+        title={wasRefused ? "This link is not for the mesh that runs now" : "This page needs its link"}
+        isAlert={wasRefused}
+      >
         <p>
           {wasRefused
             ? "The mesh refused the token that this browser kept. It was probably started anew with another one."
@@ -28,9 +31,15 @@ export function Failed({ error, onRetry }: { error: Error; onRetry: () => void }
   return (
     <div className={styles.middle}>
       <Notice title={isAnswer ? `The mesh could not answer (${error.status})` : "No answer from devmesh"} isAlert>
-        <p>{isAnswer ? error.message : `Nothing answers at ${window.location.host}. The mesh has stopped, or is only starting.`}</p>
         <p>
-          {isAnswer ? "This page tries again by itself. If it stays so, let devmesh look for the cause:" : "This page tries again by itself. To start the mesh:"}
+          {isAnswer
+            ? error.message
+            : `Nothing answers at ${window.location.host}. The mesh has stopped, or is only starting.`}
+        </p>
+        <p>
+          {isAnswer
+            ? "This page tries again by itself. If it stays so, let devmesh look for the cause:"
+            : "This page tries again by itself. To start the mesh:"}
         </p>
         <Command text={isAnswer ? "devmesh doctor" : "devmesh up"} />
         <button type="button" className={styles.retry} onClick={onRetry}>
@@ -54,7 +63,15 @@ export function Loading() {
   );
 }
 
-export function NoTraffic({ window, status, hasProductpage }: { window: number; status: Status | undefined; hasProductpage: boolean }) {
+export function NoTraffic({
+  window,
+  status,
+  hasProductpage,
+}: {
+  window: number;
+  status: Status | undefined;
+  hasProductpage: boolean;
+}) {
   const address = (status?.gateways.http ?? "127.0.0.1:8080").replace(/^127\.0\.0\.1:/, "localhost:");
   return (
     <div className={styles.over}>

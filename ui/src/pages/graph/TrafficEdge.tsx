@@ -47,7 +47,9 @@ export function TrafficEdge({ data }: EdgeProps<TrafficEdgeType>) {
         <button
           type="button"
           className={`${styles.label} nodrag nopan`}
-          style={{ transform: `translate(-50%, -50%) translate(${labelPlace.x}px, ${labelPlace.y}px) scale(${labelScale(zoom)})` }}
+          style={{
+            transform: `translate(-50%, -50%) translate(${labelPlace.x}px, ${labelPlace.y}px) scale(${labelScale(zoom)})`,
+          }}
           data-health={edge.health}
           data-shown={isShown || undefined}
           data-dim={isDim || undefined}

@@ -55,7 +55,9 @@ export function findSplit(graph: Graph, source: string, target: string): [string
   const to = graph.nodes.find(({ id }) => id === target);
   if (!to?.app) return null;
   const versions = new Map(
-    graph.nodes.filter(({ app, namespace }) => app === to.app && namespace === to.namespace).map((n) => [n.id, n.version]),
+    graph.nodes
+      .filter(({ app, namespace }) => app === to.app && namespace === to.namespace)
+      .map((n) => [n.id, n.version]),
   );
   const edges = graph.edges.filter((edge) => edge.source === source && versions.has(edge.target));
   const total = edges.reduce((sum, { rate }) => sum + rate, 0);

@@ -19,12 +19,10 @@ test.each([
 ] as const)("%s by %s is %s", (code, protocol, health) => expect(codeHealth(code, protocol)).toBe(health));
 
 test("problems come worst first, and a node is not repeated after its edge", () => {
-  const graph = makeGraph(
-    makeEdge("a", "b", { health: "degraded" }),
-    makeEdge("a", "c", { health: "failing" }),
-    "a>d",
+  const graph = makeGraph(makeEdge("a", "b", { health: "degraded" }), makeEdge("a", "c", { health: "failing" }), "a>d");
+  graph.nodes = graph.nodes.map((node) =>
+    node.id === "c" || node.id === "d" ? { ...node, health: "degraded" } : node,
   );
-  graph.nodes = graph.nodes.map((node) => (node.id === "c" || node.id === "d" ? { ...node, health: "degraded" } : node));
   const problems = findProblems(graph);
   expect(problems.map(problemHealth)).toEqual(["failing", "degraded", "degraded"]);
   expect(problems.filter(({ kind }) => kind === "node")).toMatchObject([{ node: { id: "d" } }]);
@@ -37,5 +35,7 @@ test("missing mutual TLS is marked between workloads only", () => {
   expect(isPlain(plain, makeNode("a", { kind: "unknown" }), makeNode("b"))).toBe(false);
   expect(isPlain(plain, makeNode("a"), makeNode("b", { kind: "external" }))).toBe(false);
   expect(isPlain(makeEdge("a", "b"), makeNode("a"), makeNode("b"))).toBe(false);
-  expect(isPlain(makeEdge("a", "b", { mtls: 0, rate: 0, received: 0, sent: 0 }), makeNode("a"), makeNode("b"))).toBe(false);
+  expect(isPlain(makeEdge("a", "b", { mtls: 0, rate: 0, received: 0, sent: 0 }), makeNode("a"), makeNode("b"))).toBe(
+    false,
+  );
 });

@@ -26,7 +26,10 @@ export function labelText(edge: MeshEdge): LabelText {
  */
 export function labelPositions(edges: MeshEdge[]): Map<string, number> {
   const count = (side: "source" | "target") =>
-    edges.reduce((counts, edge) => counts.set(edge[side], (counts.get(edge[side]) ?? 0) + 1), new Map<string, number>());
+    edges.reduce(
+      (counts, edge) => counts.set(edge[side], (counts.get(edge[side]) ?? 0) + 1),
+      new Map<string, number>(),
+    );
   const [out, into] = [count("source"), count("target")];
   const place = ({ source, target }: MeshEdge) => {
     if ((out.get(source) ?? 0) > 1) return 0.6;
