@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,3 +121,16 @@ def test_a_call_that_its_caller_times_is_not_timed_twice() -> None:
     for one in (told_twice, told_once):
         one.observe(START, 0.01, 0, 0)
     assert (len(told_twice.latest.durations), len(told_once.latest.durations)) == (0, 1)
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 10, 60, 119, 120, 121, 300, 900, 901, 3600])
+def test_busy_flows_are_counted_once_in_either_way(seconds: int) -> None:
+    edges = store()
+    one = flow(edges)
+    now = START + 4007
+    for second in range(START, now + 1):
+        one.observe(second, 0.01, 0, 0)
+    window = edges.window(seconds, now)
+    expected = now + 1 - window.start
+    assert sum(slot.count for slot in one.slots(window)) == expected
+    assert sum(slot.count for slot in one.coarse(window)) == expected
