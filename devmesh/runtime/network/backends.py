@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from devmesh.runtime.network import nftables
 from devmesh.runtime.network.netlink import Message
@@ -11,6 +11,24 @@ from devmesh.runtime.network.rules import SERVICES_V4, SERVICES_V6, TABLE
 
 Frontend = tuple[str, int]
 Backends = Mapping[Frontend, tuple[tuple[str, int], ...]]
+
+
+def steps(old: Backends, new: Backends, size: int = 200) -> Iterator[Backends]:
+    """Yield tables that lead from `old` to `new`, none with more than `size` changes to the one before it.
+
+    A batch has to fit into a socket's buffer (208 KiB by default), and the kernel stops the namespace's
+    traffic while it carries one out.
+    """
+    different = [frontend for frontend in {**old, **new} if old.get(frontend) != new.get(frontend)]
+    for start in range(0, len(different), size):
+        table = dict(old)
+        for frontend in different[start : start + size]:
+            if frontend in new:
+                table[frontend] = new[frontend]
+            else:
+                del table[frontend]
+        old = table
+        yield table
 
 
 def changes(old: Backends, new: Backends) -> list[Message]:

@@ -265,6 +265,10 @@ class Fabric:
         if backends == self._backends:
             return
         self._backends = backends
+        self._follow()
+
+    def _follow(self) -> None:
+        """Have every pod's rules follow the backends: on another thread, where an event loop runs."""
         if self._nursery is None:
             self._bring_up_to_date()
         else:
@@ -281,7 +285,8 @@ class Fabric:
             try:
                 member.equipment.follow(self._backends)
             except OSError:
-                log.exception("the Services' addresses of pod %s stay as they were", member.network.instance)
+                if member.equipment.rules is not None:  # else it was released meanwhile
+                    log.exception("not all Services are known in pod %s", member.network.instance)
 
     def _refuse_twice(self, instance: str) -> None:
         if instance in self._members:
@@ -293,6 +298,8 @@ class Fabric:
         self._by_address |= dict.fromkeys(pod.addresses, pod.instance)
         self._start_relay(member)
         self._tell(member)
+        if len(member.equipment.backends) < len(self._backends) and not pod.gateway:
+            self._follow()
 
     def _start_relay(self, member: _Member) -> None:
         if member.equipment.relay is not None and self._nursery is not None:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
+import time
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -73,12 +74,15 @@ class Hub:
             messages.append(links.add_route(everywhere, _ETH0, self._addresses.gateway(interface.version)))
         with open_links(self._namespaces, netns) as inside:
             inside.request(messages)
-        self._links.request([links.enslave(index, _BRIDGE)])
-        links.settle(partial(self._namespaces.socket, netns), "eth0")
-        links.settle(partial(self._namespaces.socket, self._netns), f"pod{index}")
-        for name, value in _PARAMETERS:
-            with suppress(OSError):  # of a module that isn't there, or not for ordinary users
-                self._namespaces.set_parameter(netns, name, value)
+            self._links.request([links.enslave(index, _BRIDGE)])
+            links.settle(partial(self._namespaces.socket, netns), "eth0")
+            links.settle(partial(self._namespaces.socket, self._netns), f"pod{index}")
+            for name, value in _PARAMETERS:
+                with suppress(OSError):  # of a module that isn't there, or not for ordinary users
+                    self._namespaces.set_parameter(netns, name, value)
+            if self.has_v6:
+                wait_for_address(inside, str(self._addresses.interfaces(number)[1].ip))
+                wait_for_address(inside, str(INBOUND_SOURCE_V6.ip))
 
     def _set_up(self) -> None:
         messages = [links.set_up(links.LOOPBACK), links.add_bridge("pods", _BRIDGE)]
@@ -96,6 +100,19 @@ class Hub:
 def has_ipv6(namespaces: Namespaces, netns: int) -> bool:
     """Tell whether redirection to ::1 can work (Docker turns IPv6 off where a network has none)."""
     return namespaces.parameter(netns, _IPV6_OFF) == "0"
+
+
+def wait_for_address(inside: Netlink, address: str) -> None:
+    """Wait until an IPv6 address that was added is in use: the kernel does that from a work queue.
+
+    It has been done when this is called, as a rule; a connection made before would be lost. Waits for 10 ms
+    at most.
+    """
+    for _ in range(20):
+        with suppress(OSError):
+            if links.is_local(inside.request([links.get_route(address)])):
+                return
+        time.sleep(0.0005)
 
 
 def open_links(namespaces: Namespaces, netns: int) -> Netlink:

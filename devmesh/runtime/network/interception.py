@@ -14,7 +14,7 @@ from ipaddress import ip_network
 
 from devmesh.runtime.network import nftables
 from devmesh.runtime.network.addresses import AddressPool
-from devmesh.runtime.network.backends import Backends, changes
+from devmesh.runtime.network.backends import Backends, changes, steps
 from devmesh.runtime.network.hub import has_ipv6, open_rules
 from devmesh.runtime.network.namespaces import Namespaces
 from devmesh.runtime.network.netlink import Netlink
@@ -23,6 +23,8 @@ from devmesh.runtime.network.rules import TABLE, Ports, Surroundings, pod_rules
 from devmesh.runtime.network.selection import Network, Selection
 from devmesh.runtime.network.sockets import SocketMaker, marked, open_datagram, open_listener
 from devmesh.snapshot.network import DNS_PORT, INBOUND_PORT, MARK_PROXY, OUTBOUND_PORT, Capture
+
+_AT_ONCE = 50  # Services' addresses that a new pod waits for: 2 ms; the others follow
 
 
 @dataclass(slots=True)
@@ -49,14 +51,13 @@ class Equipment:
         """Make the rules lead to `backends`. May be called on any thread, one at a time.
 
         Raises:
-            OSError: The kernel refused; the rules are as they were.
+            OSError: The kernel refused; `backends` says how far it came.
         """
-        if self.rules is None:
-            return
-        messages = changes(self.backends, backends)
-        if messages:
-            self.rules.request(nftables.batch(messages))
-        self.backends = backends
+        for table in steps(self.backends, backends):
+            if self.rules is None:
+                return
+            self.rules.request(nftables.batch(changes(self.backends, table)))
+            self.backends = table
 
     def disarm(self) -> None:
         """Delete the rules."""
@@ -107,12 +108,12 @@ class Interceptor:
                 own_resolver=pod.adopted,
                 owner=f"devmesh {os.getpid()} {pod.instance}",
             )
-            messages += changes({}, backends)
             if pod.adopted:  # a run that crashed may have left its rules
                 messages = [nftables.add_table(TABLE), nftables.delete_table(TABLE), *messages]
             equipment.rules = undo.enter_context(open_rules(self.namespaces, pod.netns_fd))
             equipment.rules.request(nftables.batch(messages))
-            equipment.backends = backends
+            first = next(steps({}, backends, _AT_ONCE), None)
+            equipment.follow(first or {})
             undo.pop_all()
         return equipment
 

@@ -35,7 +35,7 @@ _IFF_UP = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
+_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL = 254, 4, 1, 2
 _SIOCETHTOOL, _ETHTOOL_GLINK = 0x8946, 0x0A
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_HOST = 0, 253, 254
 
@@ -118,6 +118,11 @@ def get_route(address: str) -> Message:
     family = socket.AF_INET if host.version == 4 else socket.AF_INET6
     head = struct.pack("=BBBBBBBBI", family, host.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
     return Message(_GETROUTE, 0, head + attribute(_RTA_DST, host.packed), f"find route to {address}")
+
+
+def is_local(answers: Sequence[bytes]) -> bool:
+    """Read the answer to `get_route`: whether the address is this namespace's own."""
+    return any(answer[7] == _RTN_LOCAL for answer in answers)
 
 
 def list_links() -> Message:

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from devmesh.runtime.network import links
-from devmesh.runtime.network.hub import INBOUND_SOURCE_V6, has_ipv6, open_links
+from devmesh.runtime.network.hub import INBOUND_SOURCE_V6, has_ipv6, open_links, wait_for_address
 from devmesh.runtime.network.namespaces import Namespaces
 from devmesh.runtime.network.netlink import Message, Netlink
 from devmesh.runtime.network.selection import Network
@@ -31,6 +31,7 @@ def survey(namespaces: Namespaces, netns: int, virtual: Sequence[Network]) -> tu
         ]
         if has_ipv6(namespaces, netns):
             _add(inside, links.add_address(links.LOOPBACK, INBOUND_SOURCE_V6))
+            wait_for_address(inside, str(INBOUND_SOURCE_V6.ip))
         for network in virtual:
             version = network.version
             outward = [index for index, address in own if ipaddress.ip_address(address).version == version]

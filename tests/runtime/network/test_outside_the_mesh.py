@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
@@ -76,6 +77,33 @@ def test_the_endpoints_follow(run_pod: Applications, fabric: Fabric) -> None:
         for _ in range(4):
             client.connect(VIP, 80)
             assert answering(listeners) == expected
+
+
+async def test_many_services_are_known_to_old_and_new_pods(
+    run_pod: Applications, fabric: Fabric, nursery: trio.Nursery
+) -> None:
+    await nursery.start(fabric.run)
+    ((pod, listener),) = servers(run_pod, "one")
+    target = ((pod.pod.addresses[0], 9080), (pod.pod.addresses[0], 9080))
+    many = {(f"240.240.{number // 250}.{number % 250 + 1}", 80): target for number in range(1500)}
+    fabric.update_backends(many)
+    clients = [pod, run_pod("client", meshed=False)]
+
+    for client in clients:
+        for address in ("240.240.0.1", "240.240.5.250"):
+            await reach(client, address)
+            accept(listener)
+    nursery.cancel_scope.cancel()
+
+
+async def reach(client: Application, address: str) -> None:
+    """Connect; the rules follow on another thread, and may not be there yet."""
+    for _ in range(200):
+        with contextlib.suppress(ConnectionRefusedError):
+            client.connect(address, 80)
+            return
+        await trio.sleep(0.01)
+    raise AssertionError(f"{address} refuses connections")
 
 
 @pytest.mark.parametrize("backends", [{}, {(VIP, 80): ()}, {(VIP, 80): (("fd00::1", 1),)}])
