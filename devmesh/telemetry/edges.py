@@ -13,8 +13,9 @@ from devmesh.snapshot.cluster import ServiceRef
 from devmesh.telemetry.histogram import Histogram, add, bucket_of
 
 LIMIT = 2000  # flows
-# Seconds a slot covers and how many are kept: two minutes, a quarter of an hour, an hour.
-LEVELS = ((1, 120), (10, 90), (60, 60))
+# Seconds a slot covers and how many are kept: two minutes, a quarter of an hour, an hour, and one more
+# of each, since a window is rounded out to whole slots.
+LEVELS = ((1, 121), (10, 91), (60, 61))
 HORIZON = 3600
 _SWEEP_EVERY = 10
 
@@ -184,7 +185,7 @@ class EdgeStore:
     def window(self, seconds: float, now: float) -> Window:
         """Return the window of the last `seconds`, at most an hour, rounded out to whole slots."""
         seconds = min(max(int(seconds), 1), HORIZON)
-        step = next(step for step, kept in LEVELS if seconds <= step * kept)
+        step = next(step for step, kept in LEVELS if seconds <= step * (kept - 1))
         start = int(now) + 1 - seconds
         start -= start % step
         return Window(start, step, max(1.0, now - max(start, self._started)))

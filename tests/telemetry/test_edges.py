@@ -85,7 +85,7 @@ def test_memory_is_bounded_by_the_levels() -> None:
     one = flow(edges)
     for second in range(START, START + 3 * HORIZON):
         one.observe(second, 0.01, 0, 0)
-    assert sum(len(level) for level in one._levels) == 120 + 90 + 60
+    assert sum(len(level) for level in one._levels) == 121 + 91 + 61
     assert counted(edges, 3600, START + 3 * HORIZON - 1) == 3600
 
 
