@@ -91,11 +91,12 @@ async def watch(
         on_result: Told True once enough questions in a row have succeeded, False once enough have
             failed; again after each later question.
         on_failure: Told the reason of each failure that counts.
-        eager: Ask more often than the schedule until the first success (not for liveness).
+        eager: Ask more often than the schedule until the first success, at no charge within the first
+            period (not for liveness).
     """
     timing = Timing.of(probe)
     await trio.sleep(timing.initial_delay)
-    due, gap = trio.current_time(), _QUICKEST
+    due, gap = trio.current_time() + (timing.period if eager else 0.0), _QUICKEST
     successes = failures = 0
     succeeded = not eager
     while True:

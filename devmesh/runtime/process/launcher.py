@@ -304,7 +304,7 @@ def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
         try:
             os.execve(path, argv, env)
         except OSError as problem:
-            if problem.errno not in (ENOENT, ENOTDIR):
+            if problem.errno not in (ENOENT, ENOTDIR) and os.path.exists(path):
                 worst = problem.errno or worst
     raise Failed("exec", worst, f"{name}: {os.strerror(worst)}")
 
