@@ -71,7 +71,7 @@ def build_console(deps: ConsoleDeps) -> Blueprint:
         if topics != ["graph"]:
             raise Refused(400, f"topics {','.join(topics)!r}: there is only graph")
         changes = live.changes(_window(request.args))
-        return stream(streams.graph_events(changes), "text/event-stream")
+        return stream(streams.graph_events(changes, deps.streams), "text/event-stream")
 
     @console.get(f"{openapi.PREFIX}/status")
     async def status() -> Response:
@@ -106,6 +106,7 @@ def build_console(deps: ConsoleDeps) -> Blueprint:
                 prefix=streams.pod_prefix(lambda: deps.feed.current)
                 if args.get("prefix", "false" if name else "true") == "true"
                 else None,
+                streams=deps.streams,
             ),
             "text/plain; charset=utf-8",
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from devmesh.api.streams import Streams
 from devmesh.config.finding import Finding
 from devmesh.security.contexts import Certificates
 from devmesh.snapshot.feed import SnapshotFeed
@@ -20,6 +21,7 @@ class ConsoleDeps:
         mesh: Its name.
         status: Returns the fields of `answers.Status`, now.
         findings: Returns what there is to say of the resources, now.
+        streams: Ends the long answers when the server ends.
     """
 
     mesh: str
@@ -28,3 +30,4 @@ class ConsoleDeps:
     certificates: Certificates
     status: Callable[[], Mapping[str, Any]]
     findings: Callable[[], Sequence[Finding]]
+    streams: Streams = field(default_factory=Streams)

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import msgspec
 import trio
 
+from devmesh.api.streams import Streams
 from devmesh.graph.live import Changes
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.logs import AccessLogs, Line, Select
@@ -31,6 +32,7 @@ async def access_log(
     since: float,
     follow: bool,
     prefix: Callable[[str], str] | None,
+    streams: Streams,
 ) -> AsyncIterator[bytes]:
     """Yield access log lines; `prefix` makes what stands before those of an instance."""
 
@@ -38,7 +40,12 @@ async def access_log(
         return f"{prefix(line.instance)}{line.text}" if prefix else line.text
 
     async with aclosing(logs.read(select, tail=tail, since=since, follow=follow)) as batches:
-        async for batch in batches:
+        while not streams.ended:
+            batch: list[Line] | None = None
+            with streams.waiting():
+                batch = await anext(batches, None)
+            if batch is None:
+                return
             yield "".join(map(text, batch)).encode()
 
 
@@ -52,13 +59,13 @@ def pod_prefix(snapshot: Callable[[], Snapshot]) -> Callable[[str], str]:
     return prefix
 
 
-async def graph_events(changes: Changes) -> AsyncIterator[bytes]:
+async def graph_events(changes: Changes, streams: Streams) -> AsyncIterator[bytes]:
     """Yield the event stream (text/event-stream): ``graph`` when it changed, ``ping`` each five seconds."""
     yield b"retry: 1000\n\n"
     ping_at = trio.current_time() + PING_EVERY
-    while True:
+    while not streams.ended:
         event = b""
-        with trio.move_on_at(ping_at):
+        with streams.waiting(ping_at):
             event = b"event: graph\ndata: " + msgspec.json.encode(await changes.next()) + b"\n\n"
         if trio.current_time() >= ping_at:
             ping_at = trio.current_time() + PING_EVERY

@@ -9,82 +9,11 @@ import msgspec
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
-from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from devmesh.api.console.blueprint import build_console
-from devmesh.api.console.deps import ConsoleDeps
-from devmesh.config.finding import Finding
 from devmesh.graph.topology import Graph
-from devmesh.security.ca import CertificateAuthority
-from devmesh.security.contexts import Certificates
-from devmesh.snapshot.feed import SnapshotFeed
-from devmesh.telemetry.recorder import Recorder
-from tests.telemetry.bookinfo import DETAILS, INGRESS, NOON, PRODUCTPAGE, REVIEWS, both, call, snapshot
-
-STATUS = {
-    "mesh": "bookinfo",
-    "pid": 4711,
-    "runtime": "process",
-    "version": "0.1.0",
-    "api": {"url": "http://127.0.0.1:20001"},
-    "gateways": {"http": "127.0.0.1:8080"},
-    "workloads": [
-        {
-            "name": "details-v1",
-            "namespace": "default",
-            "kind": "Deployment",
-            "ready": 1,
-            "replicas": 1,
-            "meshed": True,
-        }
-    ],
-}
-FINDING = Finding(
-    "IST0101", "error", "host not found", "VirtualService", "default", "reviews", "spec.hosts[0]"
-)
-
-
-class Console:
-    """The API with its parts at hand; its clock stands at noon until moved."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-        self.feed = SnapshotFeed(snapshot())
-        self.recorder = Recorder(self.feed, lambda: self.now)
-        authority = CertificateAuthority("cluster.local", NOON)
-        app = QuartTrio(__name__)
-        app.register_blueprint(
-            build_console(
-                ConsoleDeps(
-                    "bookinfo",
-                    self.feed,
-                    self.recorder,
-                    Certificates(authority, lambda: self.now),
-                    lambda: STATUS,
-                    lambda: [FINDING],
-                )
-            )
-        )
-        self.client = app.test_client()
-
-    def record(self, *records: Any) -> None:
-        for record in records:
-            self.recorder.request(record)
-
-    async def text(self, path: str, status: int = 200) -> str:
-        response = await self.client.get(path)
-        body = await response.get_data(as_text=True)
-        assert response.status_code == status, body
-        return body
-
-    async def json(self, path: str, status: int = 200) -> Any:
-        return msgspec.json.decode(await self.text(path, status))
-
-
-@pytest.fixture
-def console() -> Console:
-    return Console()
+from tests.api.console.conftest import STATUS, Console
+from tests.telemetry.bookinfo import DETAILS, INGRESS, NOON, PRODUCTPAGE, REVIEWS, both, call
 
 
 async def test_a_request_is_on_the_graph_at_once(console: Console) -> None:
@@ -213,7 +142,7 @@ async def follow(
     app_sends, from_app = trio.open_memory_channel[Any](0)
 
     async def run() -> None:
-        await console.client.app(scope, app_receives.receive, app_sends.send)  # type: ignore[arg-type]
+        await console.app(scope, app_receives.receive, app_sends.send)  # type: ignore[arg-type]
         hung_up.set()
 
     with trio.fail_after(30):
@@ -271,6 +200,18 @@ async def test_a_quiet_mesh_only_pings(console: Console, autojump_clock: MockClo
     assert trio.current_time() - started == pytest.approx(10, abs=0.5)
 
 
+@pytest.mark.parametrize("path", ["events", "access-log?follow=true"])
+async def test_long_answers_end_with_the_server(
+    console: Console, autojump_clock: MockClock, path: str
+) -> None:
+    console.record(call(PRODUCTPAGE, DETAILS))
+    with trio.fail_after(1.5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(console.text, f"/devmesh/v1/{path}")
+            await trio.sleep(1)
+            console.streams.end()
+
+
 async def test_proxy_config_by_workload_and_by_pod(console: Console) -> None:
     by_pod = await console.json("/devmesh/v1/proxy-config/routes/default/details-v1-abcde")
     assert by_pod == await console.json("/devmesh/v1/proxy-config/routes/default/deploy/details-v1")
@@ -292,7 +233,7 @@ async def test_openapi_names_every_route(console: Console) -> None:
     assert document["paths"].keys() >= {"/devmesh/v1/graph", "/devmesh/v1/events", "/devmesh/v1/requests"}
     graph = document["components"]["schemas"]["Graph"]
     assert graph["required"] == ["time", "window", "version", "mesh", "nodes", "edges"]
-    rules = {rule.rule for rule in console.client.app.url_map.iter_rules()}
+    rules = {rule.rule for rule in console.app.url_map.iter_rules()}
     for path in document["paths"]:
         if "{" not in path:
             assert path in rules
