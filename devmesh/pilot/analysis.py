@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from devmesh.config.documents.destinationrule import DestinationRuleSpec
 from devmesh.config.documents.virtualservice import Destination, VirtualServiceSpec
 from devmesh.config.finding import Finding, Severity
 from devmesh.model.host import matches, qualify
 from devmesh.pilot.destination_rules import DestinationRules
-from devmesh.pilot.registry import Instances, Registry
+from devmesh.pilot.memo import Memo
+from devmesh.pilot.registry import Entry, Instances, Registry
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
 from devmesh.pilot.virtual_services import MESH, VirtualServices, gateway_name
 from devmesh.pilot.visibility import View, selects
 
 
-def findings(
-    resources: Resources,
-    registry: Registry,
-    rules: DestinationRules,
-    virtual_services: VirtualServices,
-    instances: Instances,
-    settings: Settings,
-) -> Sequence[Finding]:
-    """Return what has no effect or a surprising one."""
-    check = _Check(resources, registry, rules, virtual_services, instances, settings)
-    return (*check.virtual_services(), *check.destination_rules(), *check.gateways())
+class Analysis:
+    """Checks the routing configuration of one compile; what has not changed is not checked again."""
 
-
-class _Check:
     def __init__(
         self,
         resources: Resources,
@@ -37,6 +28,7 @@ class _Check:
         virtual_services: VirtualServices,
         instances: Instances,
         settings: Settings,
+        memo: Memo,
     ) -> None:
         self._resources = resources
         self._registry = registry
@@ -44,23 +36,46 @@ class _Check:
         self._virtual_services = virtual_services
         self._instances = instances
         self._settings = settings
+        self._memo = memo
 
-    def virtual_services(self) -> Iterator[Finding]:
-        gateways = {f"{g.namespace}/{g.name}" for g in self._resources.gateways}
+    def findings(self) -> Iterator[Finding]:
+        """Yield what has no effect or a surprising one."""
+        memo, registry = self._memo, self._registry
+        gateways = memo.token("gateways", self._resources.gateways)
+        parts = (registry.shape, self._rules.token, gateways, self._settings)
         for vs in self._resources.virtual_services:
-            for index, name in enumerate(vs.spec.gateways):
-                full = gateway_name(name, vs.namespace)
-                if full not in gateways and full != MESH:
-                    yield _finding(
-                        "KIA1102",
-                        "error",
-                        vs,
-                        f"spec.gateways[{index}]",
-                        f"there is no Gateway {full}: create it, or correct the name (namespace/name)",
-                    )
-            for path, destination in _destinations(vs):
-                yield from self._destination(vs, path, destination)
-        yield from self._shared_hosts()
+            key = ("analysis", vs.stored.key)
+            yield from memo.get(key, (vs, *parts), self._all, self._of_virtual_service, vs)
+        token = self._virtual_services.token
+        yield from memo.get("shared hosts", (token,), self._all, self._shared_hosts)
+        used = memo.get("subsets in use", (token, self._settings), self._subsets_in_use)
+        for rule in self._resources.destination_rules:
+            host = qualify(rule.spec.host, rule.namespace, self._settings.domain)
+            entries = registry.within(host)
+            near = registry.shape if not entries else None
+            made_of = (rule, used, near, self._settings, *entries)
+            key = ("analysis", rule.stored.key)
+            yield from memo.get(key, made_of, self._all, self._of_rule, rule, host, entries, used)
+        yield from self._of_gateways()
+
+    @staticmethod
+    def _all(check: Callable[..., Iterator[Finding]], *args: object) -> tuple[Finding, ...]:
+        return tuple(check(*args))
+
+    def _of_virtual_service(self, vs: Loaded[VirtualServiceSpec]) -> Iterator[Finding]:
+        gateways = {f"{g.namespace}/{g.name}" for g in self._resources.gateways}
+        for index, name in enumerate(vs.spec.gateways):
+            full = gateway_name(name, vs.namespace)
+            if full not in gateways and full != MESH:
+                yield _finding(
+                    "KIA1102",
+                    "error",
+                    vs,
+                    f"spec.gateways[{index}]",
+                    f"there is no Gateway {full}: create it, or correct the name (namespace/name)",
+                )
+        for path, destination in _destinations(vs):
+            yield from self._destination(vs, path, destination)
 
     def _destination(self, vs: Loaded[object], path: str, destination: Destination) -> Iterator[Finding]:
         if not destination.host:
@@ -122,41 +137,49 @@ class _Check:
                         "older: in sidecars this one has no effect for it",
                     )
 
-    def destination_rules(self) -> Iterator[Finding]:
-        used = {(self._host(d, vs.namespace), d.subset) for vs in self._all() for _, d in _destinations(vs)}
-        for rule in self._resources.destination_rules:
-            host = qualify(rule.spec.host, rule.namespace, self._settings.domain)
-            entries = [e for e in self._registry.entries if matches(host, e.host)]
-            if not entries and not host.startswith("*") and self._registry.covering(host) is None:
-                yield _finding(
-                    "KIA0202",
-                    "error",
-                    rule,
-                    "spec.host",
-                    f"no Service and no ServiceEntry has the host {host}: the rule has no effect"
-                    + _nearest(host, self._registry),
-                )
-            members = [b for e in entries for b in e.members if b.instance or b.labels]
-            for index, subset in enumerate(rule.spec.subsets):
-                if subset.labels and members and not any(selects(subset.labels, m.labels) for m in members):
-                    labels = ", ".join(f"{key}={value}" for key, value in subset.labels.items())
-                    referenced = any(matches(host, to) and subset.name == name for to, name in used)
-                    yield _finding(
-                        "KIA0203",
-                        "warning" if referenced else "info",
-                        rule,
-                        f"spec.subsets[{index}].labels",
-                        f"nothing behind {host} has the labels {labels}: requests to the subset "
-                        f"{subset.name!r} get 503 (UH)",
-                    )
+    def _subsets_in_use(self) -> frozenset[tuple[str, str]]:
+        return frozenset(
+            (self._host(destination, vs.namespace), destination.subset)
+            for vs in self._resources.virtual_services
+            for _, destination in _destinations(vs)
+            if destination.subset
+        )
 
-    def _all(self) -> Sequence[Loaded[VirtualServiceSpec]]:
-        return self._resources.virtual_services
+    def _of_rule(
+        self,
+        rule: Loaded[DestinationRuleSpec],
+        host: str,
+        entries: Sequence[Entry],
+        used: frozenset[tuple[str, str]],
+    ) -> Iterator[Finding]:
+        if not entries and not host.startswith("*") and self._registry.covering(host) is None:
+            yield _finding(
+                "KIA0202",
+                "error",
+                rule,
+                "spec.host",
+                f"no Service and no ServiceEntry has the host {host}: the rule has no effect"
+                + _nearest(host, self._registry),
+            )
+        members = [b for e in entries for b in e.members if b.instance or b.labels]
+        for index, subset in enumerate(rule.spec.subsets):
+            if not subset.labels or not members or any(selects(subset.labels, m.labels) for m in members):
+                continue
+            labels = ", ".join(f"{key}={value}" for key, value in subset.labels.items())
+            referenced = any(matches(host, to) and subset.name == name for to, name in used)
+            yield _finding(
+                "KIA0203",
+                "warning" if referenced else "info",
+                rule,
+                f"spec.subsets[{index}].labels",
+                f"nothing behind {host} has the labels {labels}: requests to the subset "
+                f"{subset.name!r} get 503 (UH)",
+            )
 
     def _host(self, destination: Destination, namespace: str) -> str:
         return qualify(destination.host, namespace, self._settings.domain)
 
-    def gateways(self) -> Iterator[Finding]:
+    def _of_gateways(self) -> Iterator[Finding]:
         workloads = [i for i in self._instances.all.values() if i.gateway]
         for gateway in self._resources.gateways:
             if not any(selects(gateway.spec.selector, i.labels) for i in workloads):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from devmesh.config.documents.destinationrule import (
     ClientTLSSettings,
     ConnectionPoolSettings,
@@ -69,24 +67,32 @@ def server_name(port: int, subset: str, host: str) -> str:
 
 def of_entry(
     entry: Entry, rule: Rule | None, settings: Settings, memo: Memo, *, router: bool
-) -> Iterator[Cluster]:
-    """Yield the clusters of a service: one for each port, and one for each subset of each port.
+) -> tuple[Cluster, ...]:
+    """Return the clusters of a service: one for each port, and one for each subset of each port.
 
     Args:
         router: For a gateway, which has no address that was dialled: it chooses among the endpoints
             of headless services too.
     """
-    for port in entry.service.ports:
-        if port.protocol is Protocol.UDP:
-            continue
-        yield _cluster(entry, port, rule, "", settings, memo, router)
-        for name in rule.subsets if rule else ():
-            yield _cluster(entry, port, rule, name, settings, memo, router)
+    key = ("clusters of", entry.host, entry.service.namespace, rule and rule.key, router)
+    return memo.get(key, (entry, rule, settings), _of_entry, entry, rule, settings, memo, router)
+
+
+def _of_entry(
+    entry: Entry, rule: Rule | None, settings: Settings, memo: Memo, router: bool
+) -> tuple[Cluster, ...]:
+    return tuple(
+        _cluster(entry, port, rule, subset, settings, memo, router)
+        for port in entry.service.ports
+        if port.protocol is not Protocol.UDP
+        for subset in ("", *(rule.subsets if rule else ()))
+    )
 
 
 def _cluster(
     entry: Entry, port: Port, rule: Rule | None, subset: str, settings: Settings, memo: Memo, router: bool
 ) -> Cluster:
+    """Return one cluster; of a port whose endpoints are as before, the same one."""
     service = entry.service
     key = ("cluster", service.host, service.namespace, port.number, subset, rule and rule.key, router)
     endpoints = entry.endpoints.get(port.number, ())

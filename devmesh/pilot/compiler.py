@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from devmesh.config.finding import Finding
 from devmesh.config.store import Key, Raw, Store
 from devmesh.model.workload import Instance
-from devmesh.pilot import analysis, mesh_config, names, service_entries, services
+from devmesh.pilot import mesh_config, names, service_entries, services
+from devmesh.pilot.analysis import Analysis
 from devmesh.pilot.credentials import Credentials
 from devmesh.pilot.destination_rules import DestinationRules
 from devmesh.pilot.gateways import Gateways
@@ -32,7 +33,7 @@ class Compiled:
     """What a compile gives.
 
     `statuses` holds what is to be merged into the status of resources. `memo` and `problems` are for
-    the next compile.
+    the next compile, which goes on with the very same memo.
     """
 
     snapshot: Snapshot
@@ -59,12 +60,12 @@ def compile_mesh(
         ports: Where the ingress gateway is on 127.0.0.1.
         previous: The last result, whose unchanged parts are used again.
     """
-    memo = Memo(previous.memo if previous else None)
+    memo = previous.memo if previous else Memo()
+    memo.begin()
     problems = Problems.after(previous.problems if previous else None, store)
     compilation = _Compilation(store, instances, ports or LocalPorts(), memo, problems)
     snapshot = compilation.snapshot(version)
     problems.extend(compilation.analyze())
-    memo.seal()
     return Compiled(snapshot, problems.all(), {}, memo, problems)
 
 
@@ -180,15 +181,16 @@ class _Compilation:
             self.problems,
         )
 
-    def analyze(self) -> Sequence[Finding]:
-        return analysis.findings(
+    def analyze(self) -> Iterable[Finding]:
+        return Analysis(
             self.resources,
             self.registry,
             self.rules,
             self.virtual_services,
             self.instances,
             self.settings,
-        )
+            self.memo,
+        ).findings()
 
 
 def _gateway_proxy(instance: Instance, outbound: Outbound, listeners: tuple[GatewayListener, ...]) -> Proxy:

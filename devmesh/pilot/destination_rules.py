@@ -69,12 +69,15 @@ class DestinationRules:
         for rule in loaded:
             host = qualify(rule.spec.host, rule.namespace, settings.domain)
             groups.setdefault((rule.namespace, host, _selector(rule)), []).append(rule)
+        every = []
         for key, rules in groups.items():
             merged = memo.get(("rule", key), (*rules, settings), _merge, key, rules, settings)
+            every.append(merged)
             if merged.host.startswith("*"):
                 self._wild.setdefault(merged.namespace, []).append(merged)
             else:
                 self._exact.setdefault((merged.namespace, merged.host), []).append(merged)
+        self.token = memo.token("rules", tuple(every))
         for found in self._exact.values():
             found.sort(key=lambda rule: rule.selector is None)
         for found in self._wild.values():

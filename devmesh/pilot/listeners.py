@@ -49,26 +49,32 @@ class Listeners:
 
     def outbound(self) -> Outbound:
         """Return the view's Outbound: the one of before, where nothing in it has changed."""
-        by_address: dict[tuple[str, int], Target] = {}
-        by_port: dict[int, Target] = {}
-        if not self.view.router:
-            self._listen(by_address, by_port)
-        found = self._clusters()
-        key = ("outbound", self.view)
-        parts = (*by_address.values(), None, *by_port.values(), None, *found.values())
-        names = (tuple(by_address), tuple(by_port))
-        return self.memo.get((*key, names), parts, Outbound, by_address, by_port, found, self.view.allow_any)
+        view, memo = self.view, self.memo
+        registry, settings = self.compiling.registry, self.compiling.settings
+        pods = (e for e in self.entries.values() if e.headless)
+        parts = (registry.shape, self.virtual_services.token, settings, *pods)
+        listen = memo.get(("listen", view), parts, self._listen)
+        found = memo.get(("clusters", view), (registry.token, self.rules.token, settings), self._clusters)
+        by_address, by_port = listen
+        return memo.get(
+            ("outbound", view), (listen, found), Outbound, by_address, by_port, found, view.allow_any
+        )
 
     def _clusters(self) -> dict[str, Cluster]:
         settings = self.compiling.settings
+        router = self.view.router
         found = {cluster.name: cluster for cluster in (clusters.PASSTHROUGH, clusters.BLACK_HOLE)}
         for entry in self.entries.values():
             rule = self.rules.find(entry.host, entry.service.namespace, self.view)
-            for cluster in clusters.of_entry(entry, rule, settings, self.memo, router=self.view.router):
+            for cluster in clusters.of_entry(entry, rule, settings, self.memo, router=router):
                 found[cluster.name] = cluster
         return found
 
-    def _listen(self, by_address: dict[tuple[str, int], Target], by_port: dict[int, Target]) -> None:
+    def _listen(self) -> tuple[dict[tuple[str, int], Target], dict[int, Target]]:
+        by_address: dict[tuple[str, int], Target] = {}
+        by_port: dict[int, Target] = {}
+        if self.view.router:
+            return by_address, by_port
         tables = Tables(
             self.view, self.entries, self.virtual_services, self.compiling, self.memo, self.problems
         )
@@ -80,6 +86,7 @@ class Listeners:
                     self._add(entry, port, tables, by_address, ports)
         for number, found in ports.items():
             by_port[number] = self._on_port(number, found, tables)
+        return by_address, by_port
 
     def _sees(self, entry: Entry, port: Port) -> bool:
         return self.view.sees(entry.service.namespace, entry.host, port.number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from devmesh.model.host import matches
 from devmesh.model.port import Port
 from devmesh.model.service import Service
 from devmesh.model.workload import Instance
@@ -70,12 +71,17 @@ class Entry:
 
 
 class Registry:
-    """All entries, by host; of two with one host a Kubernetes Service comes first, then the oldest."""
+    """All entries, by host; of two with one host a Kubernetes Service comes first, then the oldest.
+
+    `shape` stays the same object as long as services and their ports do, `token` as long as what is
+    behind them does, too.
+    """
 
     def __init__(self, entries: Sequence[Entry], memo: Memo) -> None:
         self.entries = entries
-        services = tuple(entry.service for entry in entries)
-        self.shape: object = memo.get("shape", services, object)  # the same while services and ports are
+        self.token = memo.token("entries", tuple(entries))
+        self.shape = memo.token("services", tuple(entry.service for entry in entries))
+        self._memo = memo
         self._by_host: dict[str, list[Entry]] = {}
         for entry in sorted(entries, key=lambda e: not e.kubernetes):
             self._by_host.setdefault(entry.host, []).append(entry)
@@ -84,6 +90,12 @@ class Registry:
         """Return what a destination's host stands for, whoever asks."""
         found = self._by_host.get(host)
         return found[0] if found else None
+
+    def within(self, pattern: str) -> Sequence[Entry]:
+        """Return the entries whose host a pattern covers."""
+        if not pattern.startswith("*"):
+            return self._by_host.get(pattern, [])
+        return [e for host, found in self._by_host.items() if matches(pattern, host) for e in found]
 
     def covering(self, host: str) -> Entry | None:
         """Like `find`, but a ServiceEntry's wildcard host will do too."""
@@ -96,11 +108,18 @@ class Registry:
         return None
 
     def seen_by(self, view: View) -> dict[str, Entry]:
-        """Return, by host, the entries that exist for a view: exported to it, and not hidden by a Sidecar.
+        """Return, by host, the entries that exist for a view."""
+        places = self._memo.get(("seen", view), (self.shape,), self._seen_by, view)
+        entries = self.entries
+        return {entries[place].host: entries[place] for place in places}
+
+    def _seen_by(self, view: View) -> tuple[int, ...]:
+        """Return the places of the entries that are exported to a view, and not hidden by a Sidecar.
 
         Istio: of several with one host, that of the caller's own namespace.
         """
-        seen: dict[str, Entry] = {}
+        place = {id(entry): number for number, entry in enumerate(self.entries)}
+        seen: list[int] = []
         for host, entries in self._by_host.items():
             visible = [
                 entry
@@ -110,8 +129,9 @@ class Registry:
             ]
             if visible:
                 own = (e for e in visible if e.service.namespace == view.namespace)
-                seen[host] = visible[0] if visible[0].kubernetes else next(own, visible[0])
-        return seen
+                chosen = visible[0] if visible[0].kubernetes else next(own, visible[0])
+                seen.append(place[id(chosen)])
+        return tuple(seen)
 
 
 class Instances:

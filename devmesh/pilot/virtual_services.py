@@ -62,6 +62,7 @@ class VirtualServices:
             if MESH in found.gateways:
                 self._index(found)
         self._wild.sort(key=lambda pair: specificity(pair[0]))
+        self.token = memo.token("virtual services", tuple(self.all))
 
     def _index(self, vs: VirtualService) -> None:
         for host in vs.hosts:
