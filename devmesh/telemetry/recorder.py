@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from devmesh.model.workload import Workload
 from devmesh.snapshot.cluster import ServiceRef
@@ -15,6 +15,7 @@ from devmesh.telemetry.exposition import Own, expose
 from devmesh.telemetry.labels import called_host, http_labels, tcp_labels
 from devmesh.telemetry.logs import AccessLogs
 from devmesh.telemetry.metrics import HttpSeries, MetricStore, TcpSeries
+from devmesh.telemetry.process import process_metrics
 from devmesh.telemetry.record import Record, RecordSink
 from devmesh.telemetry.requests import RequestList
 from devmesh.telemetry.spans import SpanStore
@@ -52,6 +53,7 @@ class Recorder(RecordSink):
 
     Attributes:
         revision: Grows with everything recorded; who draws pictures compares it.
+        sources: Further metrics of devmesh's own, asked for at each scrape.
     """
 
     def __init__(self, feed: SnapshotFeed | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -61,6 +63,7 @@ class Recorder(RecordSink):
         self.requests = RequestList()
         self.spans = SpanStore()
         self.revision = 0
+        self.sources: list[Callable[[], Iterable[Own]]] = [process_metrics]
         self._bound: dict[_Key, _Bound] = {}
         self._mesh = feed.current.mesh if feed else MeshSettings()
         self.logs = AccessLogs(compile_settings(self._mesh))
@@ -136,7 +139,7 @@ class Recorder(RecordSink):
             self._logging = bool(self._mesh.access_log)
 
     def _own(self) -> list[Own]:
-        return [
+        own: list[Own] = [
             ("devmesh_snapshot_version", "gauge", "Version of the configuration in force.", self._version),
             ("devmesh_metric_series", "gauge", "Sets of labels under istio_*.", len(self.metrics)),
             (
@@ -146,6 +149,9 @@ class Recorder(RecordSink):
                 self.metrics.overflowed,
             ),
         ]
+        for source in self.sources:
+            own += source()
+        return own
 
 
 _NO_HTTP, _NO_TCP = HttpSeries(()), TcpSeries(())

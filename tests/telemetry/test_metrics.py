@@ -172,4 +172,17 @@ def test_the_exposition_comes_in_pieces() -> None:
     made = recorder(*(call(PRODUCTPAGE, DETAILS, status=200 + n) for n in range(30)))
     assert max(len(piece) for piece in made.expose()) < 200_000
     text = "".join(made.expose())
-    assert len({f.name for f in text_string_to_metric_families(text)}) == 8
+    assert {f.name for f in text_string_to_metric_families(text)} >= {
+        "istio_requests",
+        "istio_request_duration_milliseconds",
+        "istio_build",
+        "process_resident_memory_bytes",
+    }
+
+
+def test_others_may_add_metrics() -> None:
+    made = recorder()
+    made.sources.append(lambda: [("devmesh_connections", "gauge", "Open connections.", 3)])
+    families = {f.name: f for f in text_string_to_metric_families("".join(made.expose()))}
+    assert families["devmesh_connections"].samples[0].value == 3
+    assert families["process_resident_memory_bytes"].samples[0].value > 1e6
