@@ -1,6 +1,6 @@
 import type { Graph, MeshEdge } from "../../api/types";
 import { Icon } from "../../ui/Icon";
-import { flagMeaning, fullTitle, HEALTH_WORDS } from "./describe";
+import { flagMeaning, fullTitle, HEALTH_WORDS, mtlsWords } from "./describe";
 import { Fact, Facts, Reason } from "./Facts";
 import { findSplit } from "./focus";
 import { formatBytes, formatMilliseconds, formatNumber, formatRate, formatShare } from "./format";
@@ -70,11 +70,6 @@ function Principal({ side, identity }: { side: string; identity: string }) {
       <code>{identity}</code>
     </p>
   );
-}
-
-function mtlsWords(share: number): string {
-  if (share >= 0.9995) return "Mutual TLS";
-  return share > 0 ? `Mutual TLS for ${formatShare(share)}, the rest in plain text` : "Plain text, no mutual TLS";
 }
 
 /** The status codes as bars, and what the proxies say about those that failed. */

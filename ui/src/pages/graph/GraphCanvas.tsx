@@ -3,13 +3,13 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Graph } from "../../api/types";
 import { IconButton } from "../../ui/IconButton";
 import { useKeys } from "../../ui/useKeys";
-import { curveBetween, pointAt } from "./curve";
+import { curveBetween } from "./curve";
 import { edgeLabel, subtitleOf } from "./describe";
 import { Dots, type Way } from "./Dots";
 import { isSame, lightPath, type Lit, type Selection } from "./focus";
 import styles from "./GraphCanvas.module.css";
 import { isPlain } from "./health";
-import { labelPositions, labelText } from "./labels";
+import { labelPlace, labelPositions, labelText } from "./labels";
 import { layOut, layoutKey, type Layout, type Rect } from "./layout";
 import { NodeCard, VersionBox, type BoxNode, type CardNode } from "./NodeCard";
 import { TrafficEdge, type TrafficEdgeType } from "./TrafficEdge";
@@ -195,7 +195,7 @@ function drawEdges(
     const data = {
       edge,
       curve,
-      labelPlace: pointAt(curve, positions.get(edge.id) ?? 0.5),
+      labelPlace: labelPlace(curve, positions.get(edge.id) ?? 0.5),
       text: labelText(edge),
       label: edgeLabel(edge, source, target, plain),
       isPlain: plain,

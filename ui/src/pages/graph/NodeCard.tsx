@@ -21,6 +21,7 @@ const KIND_ICONS: Partial<Record<NodeKind, IconName>> = {
 
 export function NodeCard({ data: { node, subtitle, isSelected, isDim, onSelect } }: NodeProps<CardNode>) {
   const icon = KIND_ICONS[node.kind];
+  const isOutside = node.kind === "workload" && !node.meshed;
   const isStarting = node.ready < node.replicas;
   return (
     <button
@@ -38,8 +39,8 @@ export function NodeCard({ data: { node, subtitle, isSelected, isDim, onSelect }
         </span>
         <span className={styles.subtitle}>
           {icon && <Icon name={icon} />}
-          <span>{subtitle}</span>
-          {node.kind === "workload" && !node.meshed && <i>no sidecar</i>}
+          {(!isOutside || node.version) && <span>{subtitle}</span>}
+          {isOutside && <i>no sidecar</i>}
           {isStarting && (
             <i>
               {node.ready}/{node.replicas} ready

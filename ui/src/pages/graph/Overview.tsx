@@ -1,5 +1,5 @@
 import type { Graph, Status } from "../../api/types";
-import { fullTitle, HEALTH_WORDS } from "./describe";
+import { fullTitle, HEALTH_WORDS, mtlsWords } from "./describe";
 import { Fact, Facts } from "./Facts";
 import type { Selection } from "./focus";
 import { formatRate, formatShare } from "./format";
@@ -42,7 +42,7 @@ export function Overview({ graph, status, onSelect }: Props) {
       </Facts>
       <section className={styles.part}>
         <h3>Needs attention</h3>
-        {problems.length === 0 && <p className={styles.calm}>Nothing. All that carries traffic is healthy.</p>}
+        {problems.length === 0 && <p className={styles.calm}>Nothing. All traffic is healthy.</p>}
         <ul className={styles.list}>
           {problems.map((problem) => (
             <li key={keyOf(problem)}>
@@ -66,8 +66,7 @@ function selectionOf(problem: Problem): Selection {
 }
 
 function keyOf(problem: Problem): string {
-  const { kind, id } = selectionOf(problem);
-  return `${kind} ${id}`;
+  return `${problem.kind} ${selectionOf(problem).id}`;
 }
 
 function nameOf(problem: Problem, graph: Graph): string {
@@ -80,6 +79,7 @@ function nameOf(problem: Problem, graph: Graph): string {
 }
 
 function reasonOf(problem: Problem): string {
+  if (problem.kind === "plain") return mtlsWords(problem.edge.mtls);
   const { reason, error_rate } = problem.kind === "node" ? problem.node : problem.edge;
   return reason || `${HEALTH_WORDS[problemHealth(problem)]}: ${formatShare(error_rate)} errors`;
 }

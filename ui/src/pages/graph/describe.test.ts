@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { edgeLabel, flagMeaning, nodeLabel, subtitleOf, titleOf } from "./describe";
+import { edgeLabel, flagMeaning, mtlsWords, nodeLabel, subtitleOf, titleOf } from "./describe";
 import { makeEdge, makeNode } from "./sample";
 
 test("a node is told by app, version, health and rate", () => {
@@ -29,4 +29,12 @@ test("response flags have words, unknown ones stay as they are", () => {
   expect(flagMeaning("UH")).toBe("no healthy endpoint");
   expect(flagMeaning("UF,URX")).toBe("could not connect, retries used up");
   expect(flagMeaning("ZZ")).toBe("ZZ");
+});
+
+test("mutual TLS is whole, partial or missing", () => {
+  expect([1, 0.6, 0].map(mtlsWords)).toEqual([
+    "Mutual TLS",
+    "Mutual TLS for 60 %, the rest in plain text",
+    "Plain text, no mutual TLS",
+  ]);
 });

@@ -17,7 +17,7 @@ export function subtitleOf(node: MeshNode, isOneNamespace: boolean): string {
 function whatOf(node: MeshNode): string {
   if (node.kind === "unknown") return "callers";
   if (node.kind !== "workload") return node.kind;
-  return node.version || (node.name === titleOf(node) ? "no version" : node.name);
+  return node.version || (node.name === titleOf(node) ? "workload" : node.name);
 }
 
 /** One line for both: "reviews v3". */
@@ -51,6 +51,12 @@ export const HEALTH_WORDS: Record<Health, string> = {
   failing: "Failing",
   idle: "Idle",
 };
+
+/** @param share 0 to 1 */
+export function mtlsWords(share: number): string {
+  if (share >= 0.9995) return "Mutual TLS";
+  return share > 0 ? `Mutual TLS for ${formatShare(share)}, the rest in plain text` : "Plain text, no mutual TLS";
+}
 
 /** Envoy's response flags in words. */
 const FLAGS: Record<string, string> = {

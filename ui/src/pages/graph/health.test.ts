@@ -39,3 +39,7 @@ test("missing mutual TLS is marked between workloads only", () => {
     false,
   );
 });
+
+test("an edge without mutual TLS is a problem, however healthy", () => {
+  expect(findProblems(makeGraph(makeEdge("a", "b", { mtls: 0 })))).toMatchObject([{ kind: "plain" }]);
+});

@@ -18,22 +18,35 @@ export function codeHealth(code: string, protocol: MeshEdge["protocol"]): Health
   return status >= 400 ? "degraded" : "ok";
 }
 
-export type Problem = { kind: "node"; node: MeshNode } | { kind: "edge"; edge: MeshEdge };
+export type Problem = { kind: "node"; node: MeshNode } | { kind: "edge" | "plain"; edge: MeshEdge };
 
-/** What is not well, the worst first. A node whose edges say the same already is left out. */
+/**
+ * What is not well, the worst first: unhealthy nodes and edges, and edges without mutual TLS. A node whose edges say the
+ * same already is left out.
+ */
 export function findProblems(graph: Graph): Problem[] {
   const edges = graph.edges.filter(({ health }) => BADNESS[health] >= BADNESS.degraded);
   const told = new Set(edges.map(({ target }) => target));
   const nodes = graph.nodes.filter(({ id, health }) => BADNESS[health] >= BADNESS.degraded && !told.has(id));
+  const byId = new Map(graph.nodes.map((node) => [node.id, node]));
+  const plain = graph.edges.filter((edge) => isPlain(edge, byId.get(edge.source), byId.get(edge.target)));
   const problems: Problem[] = [
     ...nodes.map((node): Problem => ({ kind: "node", node })),
     ...edges.map((edge): Problem => ({ kind: "edge", edge })),
+    ...plain.map((edge): Problem => ({ kind: "plain", edge })),
   ];
   return problems.sort((a, b) => BADNESS[problemHealth(b)] - BADNESS[problemHealth(a)]);
 }
 
 export function problemHealth(problem: Problem): Health {
-  return problem.kind === "node" ? problem.node.health : problem.edge.health;
+  switch (problem.kind) {
+    case "node":
+      return problem.node.health;
+    case "edge":
+      return problem.edge.health;
+    case "plain":
+      return "degraded";
+  }
 }
 
 /**

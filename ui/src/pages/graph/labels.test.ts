@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { curveBetween, pointAt } from "./curve";
-import { holds, isLabelShown, labelBox, labelPositions, labelScale, labelText } from "./labels";
+import { holds, isLabelShown, labelBox, labelPlace, labelPositions, labelScale, labelText } from "./labels";
 import { makeEdge, makeGraph } from "./sample";
 
 const CURVE = curveBetween({ x: 0, y: 0, width: 184, height: 48 }, { x: 304, y: 0, width: 184, height: 48 });
@@ -34,4 +34,10 @@ test("labels stand where edges are apart", () => {
   expect(places.get("page>r1")).toBeGreaterThan(0.5);
   expect(places.get("r1>ratings")).toBeLessThan(0.5);
   expect(places.get("gw>page")).toBe(0.5);
+});
+
+test("a label stands above a level edge and on a steep one", () => {
+  const steep = curveBetween({ x: 0, y: 0, width: 184, height: 48 }, { x: 304, y: 200, width: 184, height: 48 });
+  expect(labelPlace(CURVE, 0.5).y).toBe(pointAt(CURVE, 0.5).y - 15);
+  expect(labelPlace(steep, 0.5)).toEqual(pointAt(steep, 0.5));
 });

@@ -1,5 +1,5 @@
 import type { MeshEdge } from "../../api/types";
-import type { Point } from "./curve";
+import { pointAt, type Curve, type Point } from "./curve";
 import { formatBytes, formatRate, formatShare } from "./format";
 import type { Rect } from "./layout";
 
@@ -36,6 +36,17 @@ export function labelPositions(edges: MeshEdge[]): Map<string, number> {
     return (into.get(target) ?? 0) > 1 ? 0.36 : 0.5;
   };
   return new Map(edges.map((edge) => [edge.id, place(edge)]));
+}
+
+/**
+ * The middle of a label that stands at `t` of a curve. Over a level edge it stands above the line, which it would hide
+ * from end to end; a steep one passes under it.
+ */
+export function labelPlace(curve: Curve, t: number): Point {
+  const { x, y } = pointAt(curve, t);
+  const [from, , , to] = curve;
+  const level = Math.max(0, 1 - Math.abs(to.y - from.y) / 48);
+  return { x, y: y - level * (HEIGHT / 2 + 5) };
 }
 
 export function isLabelShown(edge: MeshEdge, zoom: number): boolean {
