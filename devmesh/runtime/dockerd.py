@@ -56,8 +56,11 @@ class Daemon:
         return cls(path, version, system, rootless)
 
     @property
-    def is_desktop(self) -> bool:
-        return "Docker Desktop" in self.system
+    def obstacle(self) -> str:
+        """Why the containers' namespaces can't be entered from here; empty where they can, by root."""
+        if "Docker Desktop" in self.system:
+            return "its containers run in a virtual machine, where devmesh can't enter them"
+        return "it is rootless: its containers can't be entered from here" if self.is_rootless else ""
 
     def meshes(self) -> dict[str, int]:
         """Return how many containers each mesh has here, running or not."""

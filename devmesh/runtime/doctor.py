@@ -178,20 +178,9 @@ def check_docker() -> Check:
             fix = "run devmesh with sudo to use containers"
         return Check("Docker", "warn", str(error), fix)
     what = f"{daemon.system}, version {daemon.version}"
-    if daemon.is_desktop:
-        return Check(
-            "Docker",
-            "warn",
-            f"{what}: its containers run in a virtual machine, where devmesh can't enter them",
-            "run devmesh itself as a container there (see the README), or use --runtime process",
-        )
-    if daemon.is_rootless:
-        return Check(
-            "Docker",
-            "warn",
-            f"{what}: rootless, its containers can't be entered from here",
-            "use --runtime process, or an engine that runs as root",
-        )
+    if daemon.obstacle:
+        fix = "use --runtime process, or an engine on this machine that runs as root"
+        return Check("Docker", "warn", f"{what}: {daemon.obstacle}", fix)
     if missing_capabilities():
         return Check("Docker", "warn", f"{what}: its containers can't be entered", "run devmesh with sudo")
     return Check("Docker", "ok", what)

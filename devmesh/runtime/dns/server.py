@@ -144,7 +144,7 @@ class DnsServer:
             if error.answerable is not None:
                 send(message.format_error(error.answerable))
             return
-        found = self._find(pod, query)
+        found = self._answer(pod, query)
         if found is not None and not found.alias:
             send(_write(query, found, query.udp_size))
         elif self._nursery is None or self._forwarded >= _MAX_FORWARDED:
@@ -179,6 +179,14 @@ class DnsServer:
             return await ask(packet, query, servers, made, by_tcp=by_tcp, port=self._port)
         finally:
             self._forwarded -= 1
+
+    def _answer(self, pod: _Pod, query: Query) -> Answer | None:
+        """As `_find`; a mistake in one name is not the end of all answers."""
+        try:
+            return self._find(pod, query)
+        except Exception:
+            log.exception("no answer for %r", query.name)
+            return Answer(message.SERVFAIL)
 
     def _find(self, pod: _Pod, query: Query) -> Answer | None:
         """Answer a question by the mesh's names; None: it has to be asked of others."""
@@ -229,7 +237,7 @@ class DnsServer:
             query = message.parse(packet)
         except MalformedQuery:
             return False
-        found = self._find(pod, query)
+        found = self._answer(pod, query)
         if found is not None and not found.alias:
             reply = _write(query, found, message.MAX_SIZE)
         elif self._forwarded >= _MAX_FORWARDED:

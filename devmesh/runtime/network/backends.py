@@ -9,6 +9,7 @@ from devmesh.runtime.network import nftables
 from devmesh.runtime.network.netlink import Message
 from devmesh.runtime.network.rules import SERVICES_V4, SERVICES_V6, TABLE
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Frontend = tuple[str, int]
 Backends = Mapping[Frontend, tuple[tuple[str, int], ...]]
 
@@ -19,6 +20,7 @@ def steps(old: Backends, new: Backends, size: int = 200) -> Iterator[Backends]:
     A batch has to fit into a socket's buffer (208 KiB by default), and the kernel stops the namespace's
     traffic while it carries one out.
     """
+    new = {frontend: targets for frontend, targets in new.items() if _parse(frontend[0]) is not None}
     different = [frontend for frontend in {**old, **new} if old.get(frontend) != new.get(frontend)]
     for start in range(0, len(different), size):
         table = dict(old)
@@ -35,7 +37,7 @@ def changes(old: Backends, new: Backends) -> list[Message]:
     """Return the messages (of one batch) that make a table that stands for `old` stand for `new`.
 
     What is the same costs nothing. A Service without a ready endpoint refuses connections, as with
-    kube-proxy; endpoints of the other IP version are passed over.
+    kube-proxy; endpoints of the other IP version, or without an IP address, are passed over.
     """
     messages: list[Message] = []
     for frontend in old.keys() - new.keys():
@@ -53,7 +55,7 @@ def _name(frontend: Frontend) -> str:
     return f"{frontend[0]}/{frontend[1]}"
 
 
-def _map(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def _map(address: Address) -> str:
     return SERVICES_V4 if address.version == 4 else SERVICES_V6
 
 
@@ -68,11 +70,19 @@ def _enter(frontend: Frontend) -> Message:
 
 def _send(frontend: Frontend, targets: tuple[tuple[str, int], ...], position: int) -> list[Message]:
     version = ipaddress.ip_address(frontend[0]).version
-    parsed = [(ipaddress.ip_address(address), port) for address, port in targets]
-    usable = [target for target in parsed if target[0].version == version]
+    parsed = [(_parse(address), port) for address, port in targets]
+    usable = [(address, port) for address, port in parsed if address and address.version == version]
     if not usable:
         return [nftables.add_rule(TABLE, _name(frontend), nftables.refuse())]
     return nftables.send_to_one_of(TABLE, _name(frontend), usable, set_id=position + 1)
+
+
+def _parse(address: str) -> Address | None:
+    """Read an address; None where it is a name: whoever wrote the Endpoints is told of that elsewhere."""
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:
+        return None
 
 
 def _remove(frontend: Frontend) -> list[Message]:

@@ -82,7 +82,11 @@ def start_connecting(
 def marked(make: SocketMaker, mark: int, family: int, kind: int) -> socket.socket:
     """Make a socket whose packets carry `mark`."""
     made = make(family, kind)
-    made.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
+    except OSError:
+        made.close()
+        raise
     return made
 
 

@@ -117,6 +117,13 @@ async def test_a_new_snapshot_is_answered_by_at_once(setup: Setup) -> None:
     assert texts(await setup.ask(question("reviews"))) == ["240.240.9.9"]
 
 
+async def test_a_mistake_in_one_name_is_not_the_end_of_all_answers(setup: Setup) -> None:
+    names = {"wrong.default.svc.cluster.local": ("not an address",), **MESH.names}
+    setup.feed.publish(replace(MESH, version=2, names=names))
+    assert message.code_of(await setup.ask(question("wrong"))) == message.SERVFAIL
+    assert texts(await setup.ask(question("reviews"))) == ["240.240.0.1"]
+
+
 async def test_other_names_are_asked_of_the_resolver_under_another_id(setup: Setup) -> None:
     for number in range(8):
         packet = question("example.com")

@@ -106,6 +106,14 @@ async def reach(client: Application, address: str) -> None:
     raise AssertionError(f"{address} refuses connections")
 
 
+def test_names_in_place_of_addresses_are_passed_over(run_pod: Applications, fabric: Fabric) -> None:
+    ((pod, listener),) = servers(run_pod, "one")
+    targets = (("db.example.com", 80), (pod.pod.addresses[0], 9080))
+    fabric.update_backends({(VIP, 80): targets, ("a name", 80): targets})
+    pod.connect(VIP, 80)
+    accept(listener)
+
+
 @pytest.mark.parametrize("backends", [{}, {(VIP, 80): ()}, {(VIP, 80): (("fd00::1", 1),)}])
 def test_a_service_without_endpoints_refuses(
     run_pod: Applications, fabric: Fabric, backends: dict[tuple[str, int], tuple[tuple[str, int], ...]]
