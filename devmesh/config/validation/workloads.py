@@ -21,7 +21,7 @@ from devmesh.config.validation.names import label_value, labels, qualified_name
 from devmesh.config.validation.pods import pod_spec
 
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
-_PERCENT = re.compile(r"\d+%")
+_PERCENT = re.compile(r"[0-9]+%")
 
 
 def pod(resource: Pod) -> Iterator[Cause]:
