@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
 
 import pytest
 import trio
@@ -15,7 +16,9 @@ from dnslib import A as ARecord
 
 from devmesh.runtime.dns import message
 from devmesh.runtime.dns.server import DnsServer
+from devmesh.runtime.network import nftables
 from devmesh.runtime.network.fabric import Fabric
+from devmesh.runtime.network.hub import open_rules
 from devmesh.runtime.network.interception import socket_at_home
 from devmesh.runtime.network.namespaces import InlineNamespaces, Namespaces
 from devmesh.runtime.network.pod import NameSockets
@@ -285,6 +288,24 @@ async def test_queries_of_a_pod_are_answered_whomever_it_asks(
     nursery.cancel_scope.cancel()
 
 
+def redirect_as_docker_does(namespaces: Namespaces, netns: int, port: int) -> None:
+    """Docker's own rules: queries to 127.0.0.11 go to a port of its own there, at the usual priority."""
+    only = [
+        *nftables.target_in(ip_network("127.0.0.11")),
+        *nftables.protocol_is(nftables.UDP),
+        *nftables.port_is(53),
+    ]
+    messages = [
+        nftables.add_table("docker"),
+        nftables.add_base_chain("docker", "output", "nat", nftables.Hook.OUTPUT, -100),
+        nftables.add_chain("docker", "resolver"),
+        nftables.add_rule("docker", "output", *only, nftables.decide(nftables.Verdict.JUMP, "resolver")),
+        *nftables.send_to_one_of("docker", "resolver", [(ip_address("127.0.0.11"), port)], 1),
+    ]
+    with open_rules(namespaces, netns) as rules:
+        rules.request(nftables.batch(messages))
+
+
 @pytest.mark.netns
 async def test_a_containers_own_resolver_is_asked_from_inside(nursery: trio.Nursery) -> None:
     """Stands for Docker's 127.0.0.11: a resolver that only the container's namespace has."""
@@ -292,9 +313,10 @@ async def test_a_containers_own_resolver_is_asked_from_inside(nursery: trio.Nurs
     server = DnsServer(SnapshotFeed(MESH), servers=lambda: (), port=53)
     fabric = Fabric(namespaces, names=server)
     engine = Fabric(InlineNamespaces())
-    container = engine.create("container")
+    container = engine.create("container", gateway=True, meshed=False)
     made = namespaces.socket(container.netns_fd, socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind(("127.0.0.11", 53))
+    made.bind(("127.0.0.11", 40000))
+    redirect_as_docker_does(namespaces, container.netns_fd, 40000)
     resolver = Resolver(answer_with("192.0.2.9"), made)
     await nursery.start(server.run)
     nursery.start_soon(resolver.run)

@@ -40,7 +40,10 @@ SESSION = """
         libc = ctypes.CDLL(None, use_errno=True)
         assert libc.setns(one.userns_fd, 0x10000000) == 0
         assert libc.setns(one.netns_fd, 0x40000000) == 0
-    program = "import os, socket; socket.create_connection(('240.240.0.9', 9080), 2); print(os.getuid())"
+    program = (
+        "import os, socket; socket.create_server(('0.0.0.0', 80));"
+        "socket.create_connection(('240.240.0.9', 9080), 2); print(os.getuid())"
+    )
     child = subprocess.run([sys.argv[1], "-c", program], capture_output=True, text=True, preexec_fn=enter,
                            pass_fds=[one.userns_fd, one.netns_fd])
     assert child.stdout.strip() == "4242", child.stderr
