@@ -52,7 +52,7 @@ class KubeApi:
                     raise method_not_allowed()
                 return reviews.review(review, request)
             target = parse(request.path, self.deps.store.kinds)
-            return self._resource(target, request)
+            return await self._resource(target, request)
         except KNOWN as error:
             if isinstance(error, ApiError):
                 return refused(_named(error, target))
@@ -84,9 +84,9 @@ class KubeApi:
                 return _found(discovery.resource_list(kinds, group, version))
         return None
 
-    def _resource(self, target: Target, request: Request) -> Answer:
+    async def _resource(self, target: Target, request: Request) -> Answer:
         if target.subresource:
-            return self._subresource(target, request)
+            return await self._subresource(target, request)
         collection = not target.name
         match request.method:
             case "GET" | "HEAD" if request.flag("watch"):
@@ -107,7 +107,7 @@ class KubeApi:
                 return self._delete(target, request)
         raise method_not_allowed()
 
-    def _subresource(self, target: Target, request: Request) -> Answer:
+    async def _subresource(self, target: Target, request: Request) -> Answer:
         known = {sub.name for sub in discovery.subresources_of(target.kind)}
         if target.subresource not in known:
             if target.kind is POD and target.subresource == "ephemeralcontainers":
@@ -126,7 +126,7 @@ class KubeApi:
             case "scale", _:
                 return scale.scale(self.deps, target, request)
             case "log", "GET":
-                return logs(self.deps, target, request)
+                return await logs(self.deps, target, request)
             case "token", "POST":
                 return reviews.token(self.deps, target, request)
             case "eviction", "POST":

@@ -21,6 +21,7 @@ class Socket:
 
     receive: Callable[[], Awaitable[bytes | str]]
     send: Callable[[bytes], Awaitable[None]]
+    close: Callable[[], Awaitable[None]]
     protocol: str
 
 
@@ -31,10 +32,13 @@ def choose(offered: Sequence[str]) -> str | None:
 
 def split(message: bytes | str | None) -> tuple[int, bytes]:
     """Return channel and content; an empty message belongs to no channel."""
-    if not message:
-        return -1, b""
-    raw = message.encode() if isinstance(message, str) else message
-    return raw[0], raw[1:]
+    content = raw(message)
+    return (content[0], content[1:]) if content else (-1, b"")
+
+
+def raw(message: bytes | str | None) -> bytes:
+    """Return a message's bytes; some frameworks give None for an empty one."""
+    return message.encode() if isinstance(message, str) else message or b""
 
 
 def exit_status(code: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 
 from devmesh.api.kube.columns import at
@@ -14,10 +13,8 @@ from devmesh.api.kube.request import Answer, Request
 from devmesh.api.kube.target import Target
 from devmesh.runtime.access import LogOptions, NotRunning
 
-log = logging.getLogger(__name__)
 
-
-def logs(deps: KubeDeps, target: Target, request: Request) -> Answer:
+async def logs(deps: KubeDeps, target: Target, request: Request) -> Answer:
     """Stream a container's log.
 
     Raises:
@@ -35,7 +32,16 @@ def logs(deps: KubeDeps, target: Target, request: Request) -> Answer:
             f'container "{container}" in pod "{target.name}" is waiting to start: {_words(reason)}'
         )
     pieces = deps.containers.logs(target.namespace, target.name, container, options)
-    return Answer(200, _Pieces(deps, pieces, options.limit_bytes), "text/plain; charset=utf-8")
+    # What does not follow ends by itself, so that its first piece can be waited for.
+    first = b"" if options.follow else await _first(pieces)
+    return Answer(200, _Pieces(deps, first, pieces, options.limit_bytes), "text/plain; charset=utf-8")
+
+
+async def _first(pieces: AsyncIterator[bytes]) -> bytes:
+    try:
+        return await anext(pieces, b"")
+    except NotRunning as error:
+        raise bad_request(str(error)) from error
 
 
 def _words(reason: str) -> str:
@@ -77,8 +83,8 @@ def _options(deps: KubeDeps, request: Request) -> LogOptions:
 class _Pieces:
     """The body; ends with the log, or with the server."""
 
-    def __init__(self, deps: KubeDeps, pieces: AsyncIterator[bytes], limit: int | None) -> None:
-        self._deps, self._pieces, self._left = deps, pieces, limit
+    def __init__(self, deps: KubeDeps, first: bytes, pieces: AsyncIterator[bytes], limit: int | None) -> None:
+        self._deps, self._first, self._pieces, self._left = deps, first, pieces, limit
         self._begun = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -87,7 +93,7 @@ class _Pieces:
     async def __anext__(self) -> bytes:
         if not self._begun:  # the head goes out at once
             self._begun = True
-            return b""
+            return self._limited(self._first)
         if self._left == 0:
             await self._close()
             raise StopAsyncIteration
@@ -96,10 +102,13 @@ class _Pieces:
             try:
                 piece = await anext(self._pieces, None)
             except NotRunning as error:
-                log.debug("log ended: %s", error)
+                piece = f"{error}\n".encode()
         if piece is None:
             await self._close()
             raise StopAsyncIteration
+        return self._limited(piece)
+
+    def _limited(self, piece: bytes) -> bytes:
         if self._left is not None:
             piece = piece[: self._left]
             self._left -= len(piece)

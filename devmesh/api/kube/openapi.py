@@ -7,7 +7,7 @@ that the server validates) and for ``kubectl explain``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,20 +17,14 @@ from devmesh.api.kube.discovery import group_versions
 from devmesh.api.kube.errors import ApiError, no_such_path
 from devmesh.api.kube.request import JSON, Answer, Request, as_json
 from devmesh.config.kinds import Kind, Kinds
-
-Definitions = Mapping[str, Mapping[str, Any]]
-"""Schemas by name, which refer to each other as ``#/components/schemas/<name>``."""
-
-Schemas = Callable[[Kind, str], tuple[str, Definitions]]
-"""From a kind in one of its versions to the name of its schema, and all that it needs."""
+from devmesh.config.schema import schema_name, schemas
 
 
 class OpenApi:
     """Makes the documents when they are asked for, in a thread, and keeps them until the kinds change."""
 
-    def __init__(self, kinds: Kinds, schemas: Schemas | None = None) -> None:
+    def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
-        self._schemas = schemas or untyped
         self._documents: dict[tuple[str, str, tuple[Kind, ...]], bytes] = {}
 
     async def answer(self, parts: list[str], request: Request) -> Answer:
@@ -74,30 +68,19 @@ class OpenApi:
 
     def _make(self, group: str, version: str, kinds: tuple[Kind, ...]) -> bytes:
         paths: dict[str, Any] = {}
-        schemas: dict[str, Any] = {}
         for kind in kinds:
-            name, definitions = self._schemas(kind, version)
-            schemas |= definitions
             gvk = {"group": group, "version": version, "kind": kind.kind}
-            own = dict(schemas[name])
-            schemas[name] = {**own, "x-kubernetes-group-version-kind": [gvk]}
-            paths |= _paths(kind, version, gvk, name)
+            paths |= _paths(kind, version, gvk, schema_name(kind, version))
         document = {
             "openapi": "3.0.0",
             "info": _INFO,
             "paths": paths,
-            "components": {"schemas": schemas},
+            "components": {"schemas": schemas(kinds, group, version)},
         }
         return msgspec.json.encode(document)
 
 
 _INFO = {"title": "devmesh", "version": "v1"}
-
-
-def untyped(kind: Kind, version: str) -> tuple[str, Definitions]:
-    """Return the schema of a kind that has no struct."""
-    name = ".".join(filter(None, (*reversed(kind.group.split(".")), version, kind.kind)))
-    return name, {name: {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
 
 
 def _paths(kind: Kind, version: str, gvk: Mapping[str, str], name: str) -> dict[str, Any]:

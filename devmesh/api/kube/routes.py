@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from devmesh.api.kube import channels, execs
-from devmesh.api.kube.api import KNOWN, KubeApi
+from devmesh.api.kube import channels, execs, forwarding
+from devmesh.api.kube.api import KNOWN, STREAMS, KubeApi
 from devmesh.api.kube.errors import ApiError, no_such_path, translated
 from devmesh.api.kube.request import Answer, Request, refused
 from devmesh.api.kube.target import Target, parse
+from devmesh.config.kinds import POD
 
 if TYPE_CHECKING:
     from quart import Response
@@ -31,7 +34,7 @@ def add_routes(app: QuartTrio, api: KubeApi) -> None:
         request = _websocket_request()
         try:
             target = parse(request.path, api.deps.store.kinds)
-            if target.subresource not in ("exec", "attach") or target.kind.plural != "pods":
+            if target.subresource not in STREAMS or target.kind is not POD:
                 raise no_such_path()
         except ApiError as error:
             return respond(refused(error))
@@ -46,18 +49,23 @@ def add_routes(app: QuartTrio, api: KubeApi) -> None:
 async def _session(api: KubeApi, target: Target, request: Request) -> Response | None:
     from quart import websocket
 
-    protocol = channels.choose(websocket.requested_subprotocols)
+    forwards = target.subresource == "portforward"
+    choose = forwarding.choose if forwards else channels.choose
+    protocol = choose(websocket.requested_subprotocols)
+    run: Callable[[channels.Socket], Awaitable[None]]
     try:
         if protocol is None:
-            known = ", ".join(channels.PROTOCOLS)
+            known = ", ".join((forwarding.TUNNEL, *forwarding.CHANNELS) if forwards else channels.PROTOCOLS)
             raise ApiError(400, f"unable to upgrade: none of the subprotocols is known here: {known}")
-        wanted = execs.prepare(api.deps, target, request)
+        if forwards:
+            run = partial(forwarding.run, api.deps, target, forwarding.prepare(api.deps, target, request))
+        else:
+            session = execs.run if target.subresource == "exec" else execs.attach
+            run = partial(session, api.deps, target, execs.prepare(api.deps, target, request))
     except KNOWN as error:
         return respond(refused(translated(error, target.kind, target.name)))
     await websocket.accept(subprotocol=protocol)
-    socket = channels.Socket(websocket.receive, websocket.send, protocol)
-    run = execs.run if target.subresource == "exec" else execs.attach
-    await run(api.deps, target, wanted, socket)
+    await run(channels.Socket(websocket.receive, websocket.send, partial(websocket.close, 1000), protocol))
     await websocket.close(1000)
     return None
 
