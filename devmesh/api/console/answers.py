@@ -23,7 +23,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class WorkloadStatus(msgspec.Struct, frozen=True):
-    """How many instances of a workload are ready, of how many there should be."""
+    """How many instances of a workload are ready, of how many there should be; `problem` says why not all."""
 
     name: str
     namespace: str
@@ -31,6 +31,7 @@ class WorkloadStatus(msgspec.Struct, frozen=True):
     ready: int
     replicas: int
     meshed: bool
+    problem: str = ""
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -33,6 +33,7 @@ STATUS = {
             "ready": 1,
             "replicas": 1,
             "meshed": True,
+            "problem": "",
         }
     ],
 }

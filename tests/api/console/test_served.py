@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
@@ -10,8 +11,6 @@ import trio
 from devmesh.api.server import bind, serve
 from tests.api.console.conftest import Console
 from tests.telemetry.bookinfo import DETAILS, NOON, PRODUCTPAGE, both
-
-_GET = b"GET /devmesh/v1/events?topics=graph&window=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 async def read_until(stream: trio.SocketStream, wanted: bytes) -> bytes:
@@ -23,22 +22,45 @@ async def read_until(stream: trio.SocketStream, wanted: bytes) -> bytes:
     return received
 
 
+class Served:
+    """The console's API behind a real server."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.port = 0
+        self._shutdown = trio.Event()
+        self._ended = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        bound = bind("127.0.0.1", 0, None)
+        self.port = bound.port
+        task_status.started()
+        await serve(self.console.app, bound, streams=self.console.streams, shutdown=self._shutdown)
+        self._ended.set()
+
+    async def get(self, path: str) -> trio.SocketStream:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        await stream.send_all(f"GET /devmesh/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        return stream
+
+    async def end(self) -> None:
+        self._shutdown.set()
+        await self._ended.wait()
+
+
+@pytest.fixture
+async def served(console: Console, nursery: trio.Nursery) -> Served:
+    started = Served(console)
+    await nursery.start(started.run)
+    return started
+
+
 @pytest.mark.slow
-async def test_a_request_reaches_a_browser_within_300_ms(console: Console, nursery: trio.Nursery) -> None:
-    shutdown = trio.Event()
+async def test_a_request_reaches_a_browser_within_300_ms(console: Console, served: Served) -> None:
     start = time.time()
     console.recorder.clock = lambda: NOON + time.time() - start
-    served = trio.Event()
-
-    async def run(task_status: trio.TaskStatus[tuple[int, int]]) -> None:
-        bound = bind("127.0.0.1", 0, None)
-        await serve(console.app, bound, streams=console.streams, shutdown=shutdown, task_status=task_status)
-        served.set()
-
     with trio.fail_after(10):
-        port, _ = await nursery.start(run)
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-        await stream.send_all(_GET)
+        stream = await served.get("events?topics=graph&window=60")
         head = await read_until(stream, b"event: graph\n")
         assert b"text/event-stream" in head
         await trio.sleep(0.3)
@@ -47,5 +69,19 @@ async def test_a_request_reaches_a_browser_within_300_ms(console: Console, nurse
         await read_until(stream, b'"target":"workload:default/details-v1"')
         assert trio.current_time() - began < 0.3 + 0.1  # of a busy machine
         await stream.aclose()
-        shutdown.set()
-        await served.wait()
+        await served.end()
+
+
+@pytest.mark.parametrize(
+    ("path", "begun"), [("events", b"event: graph"), ("access-log?follow=true", b"GET /details/0")]
+)
+async def test_a_reader_may_hang_up(console: Console, served: Served, path: str, begun: bytes) -> None:
+    console.record(*both(PRODUCTPAGE, DETAILS))
+    with trio.fail_after(10):
+        stream = await served.get(path)
+        await read_until(stream, begun)
+        await stream.aclose()
+        await trio.sleep(0.05)
+        console.record(*both(PRODUCTPAGE, DETAILS))
+        await served.end()
+    gc.collect()  # a generator that was not closed would warn now
