@@ -150,7 +150,12 @@ def graph(scenario: str, window: int) -> dict[str, object]:
 def status(scenario: str) -> dict[str, object]:
     workloads = [
         {key: entry[key] for key in ("name", "namespace", "ready", "replicas", "meshed")}
-        | {"kind": "Deployment"}
+        | {
+            "kind": "Deployment",
+            "problem": ""
+            if entry["ready"] == entry["replicas"]
+            else "ratings: CrashLoopBackOff, exit status 1",
+        }
         for entry in bookinfo(scenario)[0]
         if entry["kind"] == "workload"
     ]

@@ -56,7 +56,9 @@ def main() -> None:
     if "--check" not in sys.argv:
         SCHEMA.write_text(text)
     elif text != SCHEMA.read_text():
-        sys.exit(f"{SCHEMA.relative_to(UI.parent)} is not what the API says now: run npm --prefix ui run types")
+        sys.exit(
+            f"{SCHEMA.relative_to(UI.parent)} is not what the API says now: run npm --prefix ui run types"
+        )
 
 
 if __name__ == "__main__":

@@ -102,6 +102,8 @@ export interface components {
             ready: number;
             replicas: number;
             meshed: boolean;
+            /** @default  */
+            problem: string;
         };
     };
     responses: never;

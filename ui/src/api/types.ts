@@ -10,6 +10,7 @@ export type Graph = Schemas["Graph"];
 export type MeshNode = Schemas["Node"];
 export type MeshEdge = Schemas["Edge"];
 export type Status = Schemas["Status"];
+export type WorkloadStatus = Schemas["WorkloadStatus"];
 
 export type Health = MeshNode["health"];
 export type NodeKind = MeshNode["kind"];

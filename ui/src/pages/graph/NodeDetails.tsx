@@ -1,4 +1,4 @@
-import type { Graph, MeshEdge, MeshNode } from "../../api/types";
+import type { Graph, MeshEdge, MeshNode, Status } from "../../api/types";
 import { Sparkline } from "../../ui/Sparkline";
 import { fullTitle, HEALTH_WORDS } from "./describe";
 import { Fact, Facts, Reason } from "./Facts";
@@ -9,10 +9,14 @@ import styles from "./Panel.module.css";
 interface Props {
   graph: Graph;
   node: MeshNode;
+  status: Status | undefined;
   onSelect: (selection: Selection) => void;
 }
 
-export function NodeDetails({ graph, node, onSelect }: Props) {
+export function NodeDetails({ graph, node, status, onSelect }: Props) {
+  const workload = status?.workloads.find(
+    ({ name, namespace }) => name === node.workload && namespace === node.namespace,
+  );
   const inbound = graph.edges.filter(({ target }) => target === node.id);
   const outbound = graph.edges.filter(({ source }) => source === node.id);
   return (
@@ -25,6 +29,7 @@ export function NodeDetails({ graph, node, onSelect }: Props) {
         </p>
       </header>
       {node.reason && <Reason health={node.health}>{node.reason}</Reason>}
+      {workload?.problem && <Reason health="degraded">{workload.problem}</Reason>}
       {node.sparkline.length > 1 && (
         <div data-health={node.health} className={styles.chart}>
           <Sparkline values={node.sparkline} width={268} height={48} isWide />

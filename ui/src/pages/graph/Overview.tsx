@@ -1,9 +1,9 @@
-import type { Graph, Status } from "../../api/types";
+import type { Graph, Status, WorkloadStatus } from "../../api/types";
 import { fullTitle, HEALTH_WORDS, mtlsWords } from "./describe";
 import { Fact, Facts } from "./Facts";
 import type { Selection } from "./focus";
 import { formatRate, formatShare } from "./format";
-import { findProblems, problemHealth, type Problem } from "./health";
+import { findProblems, findWaiting, problemHealth, type Problem } from "./health";
 import styles from "./Panel.module.css";
 import { summarize } from "./summary";
 
@@ -17,6 +17,7 @@ interface Props {
 export function Overview({ graph, status, onSelect }: Props) {
   const { entering, errors, mtls } = summarize(graph);
   const problems = findProblems(graph);
+  const waiting = status ? findWaiting(status) : [];
   return (
     <>
       <header>
@@ -31,7 +32,7 @@ export function Overview({ graph, status, onSelect }: Props) {
         {mtls !== null && <Fact name="Mutual TLS">{formatShare(mtls)}</Fact>}
         {status && (
           <Fact name="Workloads ready">
-            {status.workloads.filter(({ ready, replicas }) => ready >= replicas).length} of {status.workloads.length}
+            {status.workloads.length - waiting.length} of {status.workloads.length}
           </Fact>
         )}
         {Object.entries(status?.gateways ?? {}).map(([name, address]) => (
@@ -42,8 +43,16 @@ export function Overview({ graph, status, onSelect }: Props) {
       </Facts>
       <section className={styles.part}>
         <h3>Needs attention</h3>
-        {problems.length === 0 && <p className={styles.calm}>Nothing. All traffic is healthy.</p>}
+        {problems.length + waiting.length === 0 && <p className={styles.calm}>Nothing. All traffic is healthy.</p>}
         <ul className={styles.list}>
+          {waiting.map((workload) => (
+            <Waiting
+              key={`${workload.namespace}/${workload.name}`}
+              workload={workload}
+              graph={graph}
+              onSelect={onSelect}
+            />
+          ))}
           {problems.map((problem) => (
             <li key={keyOf(problem)}>
               <button type="button" data-health={problemHealth(problem)} onClick={() => onSelect(selectionOf(problem))}>
@@ -58,6 +67,28 @@ export function Overview({ graph, status, onSelect }: Props) {
         </ul>
       </section>
     </>
+  );
+}
+
+interface WaitingProps {
+  workload: WorkloadStatus;
+  graph: Graph;
+  onSelect: (selection: Selection) => void;
+}
+
+/** A workload whose instances are not all ready, and why. */
+function Waiting({ workload: { name, namespace, ready, replicas, problem }, graph, onSelect }: WaitingProps) {
+  const node = graph.nodes.find((candidate) => candidate.workload === name && candidate.namespace === namespace);
+  return (
+    <li>
+      <button type="button" data-health="degraded" onClick={() => node && onSelect({ kind: "node", id: node.id })}>
+        <i aria-hidden="true" />
+        <span>
+          {name}: {ready} of {replicas} ready
+          <small>{problem}</small>
+        </span>
+      </button>
+    </li>
   );
 }
 

@@ -34,7 +34,7 @@ function Content({ graph, status, selection, onSelect }: Props) {
     return edge ? <EdgeDetails graph={graph} edge={edge} /> : <Gone />;
   }
   const node = graph.nodes.find(({ id }) => id === selection.id);
-  return node ? <NodeDetails graph={graph} node={node} onSelect={onSelect} /> : <Gone />;
+  return node ? <NodeDetails graph={graph} node={node} status={status} onSelect={onSelect} /> : <Gone />;
 }
 
 function Gone() {

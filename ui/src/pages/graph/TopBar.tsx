@@ -5,6 +5,7 @@ import { Choice } from "../../ui/Choice";
 import { SearchField } from "../../ui/SearchField";
 import { ThemeSwitch } from "../../ui/ThemeSwitch";
 import { formatWindow } from "./format";
+import { findWaiting } from "./health";
 import { Help } from "./Help";
 import styles from "./TopBar.module.css";
 import type { View } from "./view";
@@ -79,9 +80,9 @@ function liveness(view: View, status: Status | undefined, now: number): [tone: s
   }
 }
 
-function workloads({ workloads }: Status): string {
-  const ready = workloads.filter((workload) => workload.ready >= workload.replicas).length;
-  const all = workloads.length;
+function workloads(status: Status): string {
+  const all = status.workloads.length;
+  const ready = all - findWaiting(status).length;
   if (ready < all) return `${ready} of ${all} workloads ready`;
   return all === 1 ? "1 workload" : `${all} workloads`;
 }

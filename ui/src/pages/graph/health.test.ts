@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { codeHealth, findProblems, isPlain, problemHealth, worstHealth } from "./health";
+import { codeHealth, findProblems, findWaiting, isPlain, problemHealth, worstHealth } from "./health";
 import { makeEdge, makeGraph, makeNode } from "./sample";
 
 test("the worst health wins, and idle is the least", () => {
@@ -42,4 +42,15 @@ test("missing mutual TLS is marked between workloads only", () => {
 
 test("an edge without mutual TLS is a problem, however healthy", () => {
   expect(findProblems(makeGraph(makeEdge("a", "b", { mtls: 0 })))).toMatchObject([{ kind: "plain" }]);
+});
+
+test("a workload waits while one of its instances is not ready", () => {
+  const workload = { name: "a", namespace: "default", kind: "Deployment", meshed: true, problem: "" };
+  const workloads = [
+    { ...workload, ready: 0, replicas: 1 },
+    { ...workload, name: "b", ready: 2, replicas: 2 },
+    { ...workload, name: "c", ready: 0, replicas: 0 },
+  ];
+  const status = { mesh: "", pid: 1, runtime: "", version: "", api: {}, gateways: {}, workloads };
+  expect(findWaiting(status).map(({ name }) => name)).toEqual(["a"]);
 });

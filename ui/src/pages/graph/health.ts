@@ -1,4 +1,4 @@
-import type { Graph, Health, MeshEdge, MeshNode } from "../../api/types";
+import type { Graph, Health, MeshEdge, MeshNode, Status, WorkloadStatus } from "../../api/types";
 
 const BADNESS: Record<Health, number> = { idle: 0, ok: 1, degraded: 2, failing: 3 };
 
@@ -36,6 +36,11 @@ export function findProblems(graph: Graph): Problem[] {
     ...plain.map((edge): Problem => ({ kind: "plain", edge })),
   ];
   return problems.sort((a, b) => BADNESS[problemHealth(b)] - BADNESS[problemHealth(a)]);
+}
+
+/** The workloads whose instances are not all ready. */
+export function findWaiting({ workloads }: Status): WorkloadStatus[] {
+  return workloads.filter(({ ready, replicas }) => ready < replicas);
 }
 
 export function problemHealth(problem: Problem): Health {
