@@ -139,14 +139,19 @@ class Runtime:
 
     # Containers
 
-    def logs(self, namespace: str, pod: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+    async def logs(
+        self, namespace: str, pod: str, container: str, options: LogOptions
+    ) -> AsyncIterator[bytes]:
         stored = self._store.get(POD, namespace, pod)
         if stored is None:
             raise NotRunning(f'pods "{pod}" not found')
         if container == PROXY and is_meshed(stored.raw):
-            return self._node.access_log(stored.uid, options)
-        path, log = self._log_of(stored, container, previous=options.previous)
-        return read_log(path, log, options, self._clock())
+            pieces = self._node.access_log(stored.uid, options)
+        else:
+            path, log = self._log_of(stored, container, previous=options.previous)
+            pieces = read_log(path, log, options, self._clock())
+        async for piece in pieces:
+            yield piece
 
     async def exec(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool, tty: bool

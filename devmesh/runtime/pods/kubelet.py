@@ -129,8 +129,9 @@ def clear_last_run(node: Node) -> None:
         if pod.deleting or (pod.controller is not None and not ended):
             node.store.remove(pod.key)
             continue
-        kept.add(pod_folder(node.pods, pod))
-        if not ended and pod.raw.get("status"):
+        if ended:
+            kept.add(pod_folder(node.pods, pod))
+        elif pod.raw.get("status"):
             node.store.update(POD, {**pod.raw, "status": {"phase": "Pending"}}, status=True)
     _sweep(node, kept)
 

@@ -25,11 +25,14 @@ _EXIT_CODES = {errno.ENOENT: 127, errno.ENOTDIR: 127, errno.EACCES: 126, errno.E
 class ProcessContainer:
     """`devmesh.runtime.pods.backend.Container` of a process. `launch` is how it was started."""
 
-    def __init__(self, name: str, child: Child, ends: Ends, launch: Launch) -> None:
+    def __init__(
+        self, name: str, child: Child, ends: Ends, launch: Launch, stop_signal: str | None = None
+    ) -> None:
         self._name = name
         self._child = child
         self._ends = ends
         self._launch = launch
+        self._stop_signal = getattr(signal, stop_signal or "", signal.SIGTERM)
         self._sessions: set[ProcessSession] = set()
         self._ended = False
 
@@ -59,7 +62,7 @@ class ProcessContainer:
 
     async def signal(self, number: int) -> None:
         await trio.lowlevel.checkpoint()
-        self._child.signal(number)
+        self._child.signal(self._stop_signal if number == signal.SIGTERM else number)
 
     async def exec(
         self, command: Sequence[str], env: Sequence[tuple[str, str]] = (), *, stdin: bool, tty: bool
@@ -123,7 +126,9 @@ async def _relay(
             await sink.send((name, bytes(data)))
 
 
-async def start_process(name: str, launch: Launch, turn: trio.Lock) -> ProcessContainer:
+async def start_process(
+    name: str, launch: Launch, turn: trio.Lock, stop_signal: str | None = None
+) -> ProcessContainer:
     """Start a container's process; `turn` is `spawn`'s.
 
     Raises:
@@ -142,7 +147,7 @@ async def start_process(name: str, launch: Launch, turn: trio.Lock) -> ProcessCo
         raise
     finally:
         ends.close_theirs()
-    return ProcessContainer(name, child, ends, launch)
+    return ProcessContainer(name, child, ends, launch, stop_signal)
 
 
 def _explained(problem: LaunchFailed, launch: Launch) -> StartProblem:

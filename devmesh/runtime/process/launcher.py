@@ -37,7 +37,15 @@ _SYSCALLS = {"x86_64": (56, 155), "aarch64": (220, 41), "riscv64": (220, 41)}  #
 
 # Top folders that are not overlaid: made anew, or the host's own.
 _FRESH = {"tmp": 0o1777, "run": 0o755, "lost+found": 0o700}
-_HOST = ("dev", "sys", "proc")
+_HOST = ("sys", "proc")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts")
+_DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
 # What a pod need not see of other mounts: pseudo file systems, and other containers' trees.
 _PSEUDO = {"autofs", "nsfs", "overlay", "proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "tracefs"}
 _PSEUDO |= {
@@ -109,12 +117,15 @@ def other_mounts() -> list[str]:
 class Tree:
     """The folder tree of one container, put together at `top` and then made the root."""
 
-    def __init__(self, top: str, userns: bool) -> None:
+    def __init__(self, top: str, userns: bool, all_devices: bool) -> None:
         self.top = top
         self.root = top + "/root"
         self.old = ""
         self.userns = userns
+        self.all_devices = all_devices
         self.notes: list[str] = []
+        self.layers: set[int] = set()  # the devices of what is laid over the host
+        self.volumes: list[str] = []
 
     def build(self, keep: list[str]) -> None:
         """Put the host's folders together; those in `keep` and other mounts are the host's own."""
@@ -122,6 +133,7 @@ class Tree:
         mount("devmesh", self.top, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
         os.mkdir(self.root)
         mount("devmesh", self.root, "tmpfs", MS_NODEV, "mode=755")
+        self.layers.add(os.stat(self.root).st_dev)
         mounts = other_mounts()
         plain: list[str] = []
         with os.scandir("/") as entries:
@@ -130,9 +142,10 @@ class Tree:
         if plain:
             names = " ".join(plain)
             self.notes.append(f"no overlay of {names}: what is written there is written on this machine")
+        self.make_devices()
         for path in mounts:
             name = path.split("/")[1]
-            if name not in _FRESH and name not in _HOST and "/" + name not in plain:
+            if name not in _FRESH and name not in ("dev", *_HOST) and "/" + name not in plain:
                 self.bind_same(path)
         for path in keep:
             if os.path.isdir(path):
@@ -142,7 +155,7 @@ class Tree:
         name, source, target = entry.name, "/" + entry.name, f"{self.root}/{entry.name}"
         if entry.is_symlink():
             os.symlink(os.readlink(source), target)
-        elif not entry.is_dir():
+        elif not entry.is_dir() or name == "dev":
             return
         elif name in _FRESH:
             os.mkdir(target)
@@ -153,6 +166,27 @@ class Tree:
                 mount(source, target, "", MS_BIND | MS_REC)
                 if name not in _HOST:
                     plain.append(source)
+
+    def make_devices(self) -> None:
+        """Make /dev as a container has it: a mount below the host's own would need a file there."""
+        top = self.root + "/dev"
+        os.mkdir(top)
+        if self.all_devices:
+            mount("/dev", top, "", MS_BIND | MS_REC)
+            return
+        for name in _DEVICES:
+            source, target = "/dev/" + name, f"{top}/{name}"
+            if os.path.isdir(source):
+                os.mkdir(target)
+            elif os.path.exists(source):
+                os.close(os.open(target, os.O_CREAT | os.O_CLOEXEC))
+            else:
+                continue
+            mount(source, target, "", MS_BIND)
+        for name, link in _DEVICE_LINKS.items():
+            os.symlink(link, f"{top}/{name}")
+        os.mkdir(top + "/shm")
+        os.chmod(top + "/shm", 0o1777)
 
     def overlay(self, source: str, target: str) -> bool:
         """Lay a tmpfs over one folder; False where the kernel refuses (locked mounts inside, say)."""
@@ -168,6 +202,7 @@ class Tree:
             mount("overlay", target, "overlay", 0, options + (",userxattr" if self.userns else ""))
         except Failed:
             return False
+        self.layers.add(os.stat(target).st_dev)
         return True
 
     def bind_same(self, path: str) -> None:
@@ -201,6 +236,8 @@ class Tree:
 
     def mount_volume(self, source: str, target: str, read_only: bool) -> None:
         """Show a file or folder of the host at `target`, which is made where it isn't there."""
+        self.check_makeable(target)
+        self.volumes.append(target)
         try:
             if os.path.isdir(self.old + source):
                 os.makedirs(target, exist_ok=True)
@@ -212,6 +249,16 @@ class Tree:
         mount(self.old + source, target, "", MS_BIND | MS_REC)
         if read_only:
             self.protect(target)
+
+    def check_makeable(self, target: str) -> None:
+        """Refuse a mount whose place would have to be made on the host itself, not in a layer over it."""
+        there = target
+        while not os.path.lexists(there):
+            there = os.path.dirname(there)
+        inside = any(target.startswith(volume.rstrip("/") + "/") for volume in self.volumes)
+        if there != target and not inside and os.stat(there).st_dev not in self.layers:
+            text = f"{target} would have to be made below {there}, which is this machine's own"
+            raise Failed("volume", EACCES, text)
 
     def protect(self, target: str) -> None:
         """Make a mount read-only. Flags that it has must stay: in a user namespace they are locked."""
@@ -225,7 +272,7 @@ class Tree:
 
 def build(spec: dict[str, Any]) -> list[str]:
     """Put the folder tree together; return what should be said about it."""
-    tree = Tree(spec["top"], spec["userns"] is not None)
+    tree = Tree(spec["top"], spec["userns"] is not None, spec["all_devices"])
     tree.build(spec["keep"])
     tree.make_root()
     for path, content in spec["files"]:

@@ -57,7 +57,7 @@ class ProcessSandbox:
 
     async def start(self, spec: ContainerSpec) -> ProcessContainer:
         self._note_without_effect(spec)
-        container = await start_process(spec.name, self._launch(spec), self._turn)
+        container = await start_process(spec.name, self._launch(spec), self._turn, spec.stop_signal)
         self._notes |= dict.fromkeys(container.notes)
         self._containers.add(container)
         return container
@@ -100,6 +100,7 @@ class ProcessSandbox:
             if spec.privileged
             else dropped_capabilities(spec.capabilities_add, spec.capabilities_drop),
             read_only_root=spec.read_only_root,
+            all_devices=spec.privileged,
         )
 
     def _files(self) -> tuple[tuple[str, bytes], ...]:

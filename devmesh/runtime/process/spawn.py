@@ -60,6 +60,7 @@ class Launch:
     groups: tuple[int, ...] | None = None
     drop: tuple[int, ...] | None = None
     read_only_root: bool = False
+    all_devices: bool = False
     tty: bool = False
 
 
@@ -226,6 +227,7 @@ def _as_spec(launch: Launch, status: int) -> dict[str, Any]:
         "groups": None if launch.groups is None else list(launch.groups),
         "drop": launch.drop,
         "read_only_root": launch.read_only_root,
+        "all_devices": launch.all_devices,
         "tty": launch.tty,
     }
 
