@@ -32,6 +32,8 @@ _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 4, 1
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _VETH_INFO_PEER = 1
 _IFF_UP = 1
+# A captured connection keeps the segment size of the way it did not take: with 1500 bytes it was 40 % slower.
+_MTU = 65535
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
@@ -60,13 +62,14 @@ def add_pair(name: str, index: int, peer: str, peer_index: int, peer_netns: int)
 
     Both are still down: the kernel refuses to set one up before the pair is whole.
     """
-    other = _link(peer_index) + text(_IFLA_IFNAME, peer) + u32(_IFLA_NET_NS_FD, peer_netns)
+    mtu = u32(_IFLA_MTU, _MTU)
+    other = _link(peer_index) + text(_IFLA_IFNAME, peer) + u32(_IFLA_NET_NS_FD, peer_netns) + mtu
     info = nested(
         _IFLA_LINKINFO,
         text(_IFLA_INFO_KIND, "veth"),
         nested(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, other)),
     )
-    payload = _link(index) + text(_IFLA_IFNAME, name) + info
+    payload = _link(index) + text(_IFLA_IFNAME, name) + mtu + info
     return Message(_NEWLINK, ACK | CREATE | EXCLUSIVE, payload, f"add link {name}")
 
 

@@ -36,6 +36,14 @@ def test_what_leaves_a_pod_arrives_at_its_outbound_listener(
         assert accepted.recv(5) == b"hello"
 
 
+def test_a_captured_connection_has_the_large_segments_of_loopback(
+    run_pod: Applications, watcher: Watcher
+) -> None:
+    client = run_pod("client").connect(VIP, 9080)
+    watcher.accept("client", "outbound").close()
+    assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) > 30_000
+
+
 @pytest.mark.parametrize("version", [0, 1])
 def test_what_enters_a_pod_arrives_at_its_inbound_listener(
     run_pod: Applications, watcher: Watcher, version: int
