@@ -6,6 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -146,12 +147,13 @@ class Runtime:
         if stored is None:
             raise NotRunning(f'pods "{pod}" not found')
         if container == PROXY and is_meshed(stored.raw):
-            pieces = self._node.access_log(stored.uid, options)
-        else:
-            path, log = self._log_of(stored, container, previous=options.previous)
-            pieces = read_log(path, log, options, self._clock())
-        async for piece in pieces:
-            yield piece
+            async for piece in self._node.access_log(stored.uid, options):
+                yield piece
+            return
+        path, log = self._log_of(stored, container, previous=options.previous)
+        async with aclosing(read_log(path, log, options, self._clock())) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def exec(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool, tty: bool

@@ -6,11 +6,10 @@ of F for a part of a line whose end is still to come.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -102,7 +101,7 @@ def _set_aside(path: Path) -> Path:
 
 async def read_log(
     path: Path, log: ContainerLog | None, options: LogOptions, now: float
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield a log's pieces as `options` wants them.
 
     Args:
@@ -112,41 +111,57 @@ async def read_log(
     form = _Form(options, now)
     left = options.limit_bytes
     file, start = await trio.to_thread.run_sync(partial(_gather, path, form, options.tail))
-    with contextlib.ExitStack() as stack:
-        if file is not None:
-            stack.callback(file.close)
-        async for piece in _pieces(path, file, start, form, log if options.follow else None):
+    reader = _Reader(path, file, form, log if options.follow else None)
+    try:
+        for offset in range(0, len(start), _PIECE):
+            piece = start[offset : offset + _PIECE][:left]
             if left is not None:
-                if left <= 0:
-                    return
-                piece = piece[:left]
+                left -= len(piece)
+            if piece:
+                yield piece
+            await trio.lowlevel.checkpoint()
+        while left != 0 and (grown := await reader.more()):
+            piece = grown[:left]
+            if left is not None:
                 left -= len(piece)
             yield piece
+    finally:
+        reader.close()
 
 
-async def _pieces(
-    path: Path, file: BinaryIO | None, start: bytes, form: _Form, log: ContainerLog | None
-) -> AsyncIterator[bytes]:
-    for offset in range(0, len(start), _PIECE):
-        yield start[offset : offset + _PIECE]
-        await trio.lowlevel.checkpoint()
-    while log is not None:
-        was_closed = log.is_closed
-        if file is None or (at_end := _at_end_of_rotated(file, path)):
-            if file is not None and at_end:
-                file.close()
-            file = _opened(path)
-        data = file.read(_PIECE) if file else b""
-        if data:
-            if shown := form.show(data):
-                yield shown
-            await trio.lowlevel.checkpoint()
-        elif was_closed:
-            break
-        else:
-            await log.grown()
-    if file is not None:
-        file.close()
+class _Reader:
+    """Reads what a growing log gets, over its rotations. Without a log there is nothing more."""
+
+    def __init__(self, path: Path, file: BinaryIO | None, form: _Form, log: ContainerLog | None) -> None:
+        self._path = path
+        self._file = file
+        self._form = form
+        self._log = log
+
+    async def more(self) -> bytes:
+        """Return the next piece; empty at the end."""
+        while self._log is not None:
+            was_closed = self._log.is_closed
+            self._follow_rotation()
+            data = self._file.read(_PIECE) if self._file else b""
+            if data:
+                await trio.lowlevel.checkpoint()
+                if shown := self._form.show(data):
+                    return shown
+            elif was_closed:
+                break
+            else:
+                await self._log.grown()
+        return b""
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _follow_rotation(self) -> None:
+        if self._file is None or _at_end_of_rotated(self._file, self._path):
+            self.close()
+            self._file = _opened(self._path)
 
 
 def _opened(path: Path) -> BinaryIO | None:
