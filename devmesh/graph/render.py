@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
 
-from devmesh.graph.topology import Edge, Graph, Health, Node
+from devmesh.graph.topology import Edge, Graph, Health
 
 _MARKS: dict[Health, str] = {"ok": " ", "idle": " ", "degraded": "!", "failing": "x"}
 _COLOURS: dict[Health, str] = {
@@ -20,25 +21,27 @@ _COLOURS: dict[Health, str] = {
 
 def text(graph: Graph) -> str:
     """Return a table of edges, then who is idle and what is wrong."""
-    nodes = {node.id: node for node in graph.nodes}
+    names = _names(graph)
     lines = [f"mesh {graph.mesh}, the last {graph.window} s, configuration {graph.version}", ""]
     if graph.edges:
-        lines += _table([_HEAD, *(_row(nodes, edge) for edge in graph.edges)])
+        lines += _table([_HEAD, *(_row(names, edge) for edge in _from_the_start(graph.edges))])
     else:
         lines.append("no traffic: send a request and look again")
     touched = {end for edge in graph.edges for end in (edge.source, edge.target)}
-    if idle := [_name(node) for node in graph.nodes if node.id not in touched]:
+    if idle := [names[node.id] for node in graph.nodes if node.id not in touched]:
         lines += ["", f"idle: {', '.join(idle)}"]
     if wrong := [n for n in graph.nodes if n.reason]:
-        lines += ["", *(f"{node.health}: {_name(node)}: {node.reason}" for node in wrong)]
+        lines += ["", *(f"{node.health}: {names[node.id]}: {node.reason}" for node in wrong)]
     return "\n".join(lines) + "\n"
 
 
 def dot(graph: Graph) -> str:
     """Return the graph in Graphviz' language."""
+    names = _names(graph)
     lines = ["digraph mesh {", "  rankdir=LR;", '  node [shape=box, style=rounded, fontname="sans-serif"];']
     lines += [
-        f'  {_quoted(n.id)} [label={_quoted(_name(n))}, color="{_COLOURS[n.health]}"];' for n in graph.nodes
+        f'  {_quoted(n.id)} [label={_quoted(names[n.id])}, color="{_COLOURS[n.health]}"];'
+        for n in graph.nodes
     ]
     lines += [
         f"  {_quoted(e.source)} -> {_quoted(e.target)} "
@@ -50,12 +53,12 @@ def dot(graph: Graph) -> str:
 
 def mermaid(graph: Graph) -> str:
     """Return the graph as a Mermaid flowchart."""
-    names = {node.id: f"n{number}" for number, node in enumerate(graph.nodes)}
+    names, ids = _names(graph), {node.id: f"n{number}" for number, node in enumerate(graph.nodes)}
     lines = ["flowchart LR"]
-    lines += [f'  {names[n.id]}["{_plain(_name(n))}"]' for n in graph.nodes]
-    lines += [f'  {names[e.source]} -->|"{_plain(_label(e))}"| {names[e.target]}' for e in graph.edges]
+    lines += [f'  {ids[n.id]}["{_plain(names[n.id])}"]' for n in graph.nodes]
+    lines += [f'  {ids[e.source]} -->|"{_plain(_label(e))}"| {ids[e.target]}' for e in graph.edges]
     lines += [
-        f"  style {names[n.id]} stroke:{_COLOURS[n.health]}"
+        f"  style {ids[n.id]} stroke:{_COLOURS[n.health]}"
         for n in graph.nodes
         if n.health in ("degraded", "failing")
     ]
@@ -77,12 +80,11 @@ FORMATS: dict[str, tuple[Callable[[Graph], str], str]] = {
 _HEAD = ("", "SOURCE", "TARGET", "PROTOCOL", "RATE", "ERRORS", "P50", "P95", "P99", "MTLS", "CODES")
 
 
-def _row(nodes: dict[str, Node], edge: Edge) -> tuple[str, ...]:
-    answers = [*edge.codes, *edge.flags]
+def _row(names: dict[str, str], edge: Edge) -> tuple[str, ...]:
     return (
         _MARKS[edge.health],
-        _name(nodes[edge.source]),
-        _name(nodes[edge.target]),
+        names[edge.source],
+        names[edge.target],
         edge.protocol,
         _rate(edge),
         f"{edge.error_rate:.1%}",
@@ -90,8 +92,33 @@ def _row(nodes: dict[str, Node], edge: Edge) -> tuple[str, ...]:
         _milliseconds(edge.p95),
         _milliseconds(edge.p99),
         f"{edge.mtls:.0%}",
-        ",".join(answers) or "-",
+        _answers(edge),
     )
+
+
+def _answers(edge: Edge) -> str:
+    """Return the codes with their shares, the most frequent first, then the flags."""
+    total = sum(edge.codes.values())
+    codes = sorted(edge.codes.items(), key=lambda item: -item[1])
+    shares = [code if len(codes) == 1 else f"{code} {rate / total:.0%}" for code, rate in codes]
+    return " ".join([", ".join(shares), *edge.flags]).strip() or "-"
+
+
+def _from_the_start(edges: tuple[Edge, ...]) -> list[Edge]:
+    """Return the edges as a request meets them: from the nodes that nobody calls onwards."""
+    targets = {edge.target for edge in edges}
+    ahead = sorted({edge.source for edge in edges}, key=lambda node: (node in targets, node))
+    ordered: list[Edge] = []
+    seen: set[str] = set()
+    while ahead:
+        node = ahead.pop(0)
+        if node in seen:
+            continue
+        seen.add(node)
+        onwards = [edge for edge in edges if edge.source == node]
+        ordered += onwards
+        ahead = [edge.target for edge in onwards] + ahead
+    return ordered
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
@@ -102,8 +129,15 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _name(node: Node) -> str:
-    return node.name if node.kind != "service" else f"{node.name} (service)"
+def _names(graph: Graph) -> dict[str, str]:
+    """Return what each node is called: by its name, with its namespace where that tells nodes apart."""
+    times = Counter((node.kind, node.name) for node in graph.nodes)
+    return {
+        node.id: (f"{node.namespace}/" if times[node.kind, node.name] > 1 else "")
+        + node.name
+        + (" (service)" if node.kind == "service" else "")
+        for node in graph.nodes
+    }
 
 
 def _rate(edge: Edge) -> str:

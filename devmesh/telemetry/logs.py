@@ -14,7 +14,7 @@ import trio
 from devmesh.telemetry.accesslog import Format
 from devmesh.telemetry.record import Record
 
-PER_INSTANCE = 500  # records; about 1.5 kB each
+PER_INSTANCE = 1000  # records; about 1.5 kB each
 TOTAL = 10_000
 INSTANCES = 500
 _BATCH = 100  # lines made at a time

@@ -58,7 +58,8 @@ def test_text_is_a_table_of_edges_with_what_is_idle_and_wrong() -> None:
         "mesh bookinfo, the last 60 s, configuration 7\n"
         "\n"
         "   SOURCE          TARGET      PROTOCOL  RATE    ERRORS  P50    P95      P99     MTLS  CODES\n"
-        "x  productpage-v1  reviews-v1  http      2.50/s  25.0%   12 ms  48.3 ms  1.23 s  100%  200,503,UH\n"
+        "x  productpage-v1  reviews-v1  http      2.50/s  25.0%   12 ms  48.3 ms  1.23 s  100%  "
+        "200 75%, 503 25% UH\n"
         "\n"
         "idle: ratings-v1\n"
         "\n"
@@ -88,3 +89,25 @@ def test_mermaid_has_no_character_that_ends_a_label() -> None:
 
 def test_json_is_the_apis() -> None:
     assert msgspec.json.decode(render.json(GRAPH), type=Graph) == GRAPH
+
+
+def test_rows_come_as_a_request_meets_them() -> None:
+    order = (("b", "c"), ("c", "d"), ("gw", "b"), ("b", "e"))
+    edges = tuple(sorted((edge(id=a + b, source=a, target=b) for a, b in order), key=lambda e: e.id))
+    nodes = tuple(Node(id=n, kind="workload", name=n) for n in ("b", "c", "d", "e", "gw"))
+    text = render.text(msgspec.structs.replace(GRAPH, nodes=nodes, edges=edges))
+    rows = [tuple(line.split()[1:3]) for line in text.splitlines() if line.startswith("x ")]
+    assert rows == [("gw", "b"), ("b", "c"), ("b", "e"), ("c", "d")]
+
+
+def test_a_circle_of_calls_is_drawn_once() -> None:
+    edges = (edge(id="1", source="a", target="b"), edge(id="2", source="b", target="a"))
+    nodes = tuple(Node(id=n, kind="workload", name=n) for n in ("a", "b"))
+    text = render.text(msgspec.structs.replace(GRAPH, nodes=nodes, edges=edges))
+    assert text.count("\nx ") == 2
+
+
+def test_the_same_name_in_two_namespaces_is_told_apart() -> None:
+    nodes = tuple(Node(id=n, kind="workload", name="web", namespace=n) for n in ("dev", "prod"))
+    text = render.text(msgspec.structs.replace(GRAPH, nodes=nodes, edges=()))
+    assert "idle: dev/web, prod/web" in text
