@@ -79,7 +79,9 @@ def build_console(deps: ConsoleDeps) -> Blueprint:
 
     @console.get(f"{openapi.PREFIX}/requests")
     async def requests() -> Response:
-        wanted = compile_filter(request.args.to_dict())
+        proxies = deps.feed.current.proxies.values()
+        meshed = {(p.instance.namespace, p.instance.workload.name) for p in proxies}
+        wanted = compile_filter(request.args.to_dict(), meshed)
         limit = _number(request.args, "limit", 100, 1, _MAX_REQUESTS)
         return answer([RequestView.of(r) for r in deps.recorder.requests.latest(limit, wanted)])
 

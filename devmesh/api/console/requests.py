@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from devmesh.api.console.answers import Refused
 from devmesh.model.workload import Workload
@@ -11,11 +11,14 @@ from devmesh.telemetry.record import Record
 Filter = Callable[[Record], bool]
 
 
-def compile_filter(query: Mapping[str, str]) -> Filter:
+def compile_filter(query: Mapping[str, str], meshed: Collection[tuple[str, str]] = ()) -> Filter:
     """Return the test that a request list's query asks for; all its parts have to hold.
 
     Without `reporter` each request is told once: by its source's proxy, and by the destination's where
-    the source has none (a call by mutual TLS always has one).
+    the source has none.
+
+    Args:
+        meshed: The workloads with proxies, as (namespace, name).
 
     Raises:
         Refused: An unknown parameter or a value that makes no sense.
@@ -24,15 +27,18 @@ def compile_filter(query: Mapping[str, str]) -> Filter:
     if unknown:
         known = ", ".join(sorted([*_FILTERS, "limit", "reporter"]))
         raise Refused(400, f"unknown parameter {min(unknown)!r}; there are: {known}")
-    tests = [_reporter(query.get("reporter", "one"))]
+    tests = [_reporter(query.get("reporter", "one"), meshed)]
     tests += [_FILTERS[name](value) for name, value in query.items() if name in _FILTERS and value]
     return lambda record: all(test(record) for test in tests)
 
 
-def _reporter(wanted: str) -> Filter:
+def _reporter(wanted: str, meshed: Collection[tuple[str, str]]) -> Filter:
+    def is_told_by_its_source(r: Record) -> bool:
+        return r.mtls or (r.source is not None and (r.source.namespace, r.source.name) in meshed)
+
     match wanted:
         case "one":
-            return lambda r: r.reporter == "source" or not r.mtls
+            return lambda r: r.reporter == "source" or not is_told_by_its_source(r)
         case "all":
             return lambda r: True
         case "source" | "destination":

@@ -78,6 +78,14 @@ def test_a_request_is_told_once(changed: dict[str, Any], told: bool) -> None:
     assert compile_filter({})(call(PRODUCTPAGE, DETAILS, **changed)) == told
 
 
+def test_a_plain_call_from_inside_the_mesh_is_told_once_too() -> None:
+    told = compile_filter({}, {("default", "productpage-v1")})
+    plain = {"reporter": "destination", "mtls": False}
+    assert not told(call(PRODUCTPAGE, DETAILS, **plain))
+    assert told(call(DETAILS, PRODUCTPAGE, **plain))
+    assert told(call(None, DETAILS, **plain))
+
+
 @pytest.mark.parametrize("query", [{"statuss": "1"}, {"status": "abc"}, {"since": "noon"}, {"reporter": "x"}])
 def test_nonsense_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(Refused) as refused:
