@@ -25,7 +25,7 @@ from devmesh.snapshot.route import (
     Retry,
     Rewrite,
 )
-from devmesh.traffic.retry import DEFAULT_ON
+from devmesh.traffic.retry import DEFAULT
 
 _GRPC_CODES = (
     "OK",
@@ -49,9 +49,29 @@ _GRPC_CODES = (
 
 
 def header_ops(written: HeaderOperations | None) -> HeaderOps:
+    """Return the operations on true headers. Istio leaves pseudo headers and ``host`` out; what is set
+    or added there is the authority (see `authority`)."""
     if written is None:
         return NO_OPS
-    return HeaderOps(written.remove, tuple(written.set.items()), tuple(written.add.items()))
+    made = HeaderOps(
+        tuple(name for name in written.remove if not _is_internal(name)),
+        tuple((name, value) for name, value in written.set.items() if not _is_internal(name)),
+        tuple((name, value) for name, value in written.add.items() if not _is_internal(name)),
+    )
+    return NO_OPS if made == NO_OPS else made
+
+
+def authority(written: HeaderOperations | None) -> str | None:
+    """Return the authority that header operations ask for; `set` comes before `add`."""
+    for values in (written.set, written.add) if written else ():
+        for name, value in values.items():
+            if name.lower() in ("host", ":authority") and value:
+                return value
+    return None
+
+
+def _is_internal(name: str) -> bool:
+    return name.startswith(":") or name.lower() == "host"
 
 
 def both(first: HeaderOps, second: HeaderOps) -> HeaderOps:
@@ -65,13 +85,13 @@ def retry(written: HTTPRetry | None, default: Retry | None) -> Retry | None:
     """Return the policy; None is no retries.
 
     Istio: without a block the mesh's default; ``attempts: 0`` is none; a block that does not say when
-    has the default's conditions; numbers among the conditions are status codes.
+    has Istio's own conditions, not the mesh's; numbers among the conditions are status codes.
     """
     if written is None:
         return default
     if written.attempts <= 0:
         return None
-    base = default or Retry(on=DEFAULT_ON)
+    base = DEFAULT
     on, codes = (_conditions(written.retry_on)) if written.retry_on else (base.on, base.codes)
     interval = float(written.backoff) if written.backoff else base.base_interval
     ignore_previous = written.retry_ignore_previous_hosts
@@ -146,17 +166,22 @@ def cors(written: CorsPolicy | None) -> Cors | None:
     )
 
 
-def redirect(written: HTTPRedirect, match: HTTPMatchRequest | None, port: int) -> Redirect:
-    """Return a redirect as a listener on `port` gives it."""
-    target: int | None = written.port
-    if written.derive_port == "FROM_REQUEST_PORT":
-        default = {"http": 80, "https": 443}.get(written.scheme)
-        target = None if port == default else port
+def redirect(
+    written: HTTPRedirect, match: HTTPMatchRequest | None, port: int, *, tls: bool = False
+) -> Redirect:
+    """Return a redirect as a listener on `port`, one that terminates TLS or not, gives it.
+
+    Istio: a scheme's default port is not written.
+    """
+    target = port if written.derive_port == "FROM_REQUEST_PORT" else written.port
+    scheme = written.scheme or ("https" if tls else "http")
+    if target == {"http": 80, "https": 443}.get(scheme):
+        target = None
     return Redirect(
         status=written.redirect_code or 301,
         path=written.uri or None,
         prefix=written.prefix_rewrite or None,
-        matched=_prefix(match),
+        matched=_prefix(match) if written.prefix_rewrite else None,
         authority=written.authority or None,
         scheme=written.scheme or None,
         port=target or None,
@@ -177,12 +202,14 @@ def direct_response(written: HTTPDirectResponse) -> DirectResponse:
     return DirectResponse(written.status, content)
 
 
-def rewrite(written: HTTPRewrite | None, match: HTTPMatchRequest | None) -> Rewrite | None:
-    if written is None:
-        return None
-    authority = written.authority or None
-    if regex := written.uri_regex_rewrite:
-        return Rewrite(regex=pattern(regex.match), substitution=regex.rewrite, authority=authority)
-    if written.uri:
-        return Rewrite(path=written.uri, matched=_prefix(match), authority=authority)
-    return Rewrite(authority=authority) if authority else None
+def rewrite(
+    written: HTTPRewrite | None, match: HTTPMatchRequest | None, by_headers: str | None
+) -> Rewrite | None:
+    """Return the rewrite. `by_headers` is the authority that header operations ask for: the one of the
+    rewrite comes before it (Istio)."""
+    host = (written.authority if written else "") or by_headers
+    if written and (regex := written.uri_regex_rewrite):
+        return Rewrite(regex=pattern(regex.match), substitution=regex.rewrite, authority=host)
+    if written and written.uri:
+        return Rewrite(path=written.uri, matched=_prefix(match), authority=host)
+    return Rewrite(authority=host) if host else None

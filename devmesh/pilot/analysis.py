@@ -13,6 +13,7 @@ from devmesh.pilot.memo import Memo
 from devmesh.pilot.registry import Entry, Instances, Registry
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
+from devmesh.pilot.tables import speaks_http
 from devmesh.pilot.virtual_services import MESH, VirtualServices, gateway_name
 from devmesh.pilot.visibility import View, selects
 
@@ -76,6 +77,32 @@ class Analysis:
                 )
         for path, destination in _destinations(vs):
             yield from self._destination(vs, path, destination)
+        if MESH in (vs.spec.gateways or (MESH,)):
+            yield from self._inferred_ports(vs)
+
+    def _inferred_ports(self, vs: Loaded[VirtualServiceSpec]) -> Iterator[Finding]:
+        """Istio: a sidecar's HTTP route without a port goes to the port that was called, nowhere else."""
+        hosts = [qualify(host, vs.namespace, self._settings.domain) for host in vs.spec.hosts]
+        entries = [entry for host in hosts for entry in self._registry.within(host)]
+        called = {p.number for e in entries for p in e.service.ports if speaks_http(p)}
+        for index, rule in enumerate(vs.spec.http):
+            if rule.match and all(block.port for block in rule.match):
+                continue
+            for number, found in enumerate(rule.route):
+                target = found.destination
+                if target is None or (target.port and target.port.number):
+                    continue
+                entry = self._registry.covering(self._host(target, vs.namespace))
+                ports = {p.number for p in entry.service.ports} if entry else called
+                if missing := sorted(called - ports):
+                    yield _finding(
+                        "DM0303",
+                        "warning",
+                        vs,
+                        f"spec.http[{index}].route[{number}].destination.port",
+                        f"without a port, calls on port {_listed(missing)} go to that port of {target.host}, "
+                        f"which has only {_listed(sorted(ports))}: they get 503 (NC); write port.number",
+                    )
 
     def _destination(self, vs: Loaded[object], path: str, destination: Destination) -> Iterator[Finding]:
         if not destination.host:

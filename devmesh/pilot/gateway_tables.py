@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from devmesh.config.documents.gateway import GatewaySpec, Server
@@ -16,7 +16,7 @@ from devmesh.pilot.virtual_services import VirtualService, VirtualServices
 from devmesh.pilot.visibility import View
 from devmesh.snapshot.route import Redirect, Route, RouteTable, VirtualHost
 
-Kind = Literal["http", "https", "tls", "tcp"]
+Kind = Literal["http", "tls", "tcp"]
 
 _PASSED_ON = ("PASSTHROUGH", "AUTO_PASSTHROUGH")
 _HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
@@ -51,12 +51,21 @@ class BoundServer:
 
     @property
     def kind(self) -> Kind:
-        """What the port carries; https is terminated here."""
+        """What the port carries, as far as it decides who can share it."""
         if self.protocol in _HTTP:
             return "http"
-        if self.protocol == "HTTPS":
-            return "https" if self.terminates else "tls"
-        return "tls" if self.protocol == "TLS" else "tcp"
+        return "tls" if self.protocol in ("HTTPS", "TLS") else "tcp"
+
+    @property
+    def speaks_http(self) -> bool:
+        """Whether requests are read here."""
+        return self.kind == "http" or (self.protocol == "HTTPS" and self.terminates)
+
+    @property
+    def table(self) -> str:
+        """The name of an HTTPS server's own route table (Istio's)."""
+        port = self.server.port.name if self.server.port else ""
+        return f"https.{self.number}.{port}.{self.gateway.name}.{self.gateway.namespace}"
 
     @property
     def redirects(self) -> bool:
@@ -98,42 +107,55 @@ def gateway_table(name: str, target: int, servers: Sequence[BoundServer], contex
     for server, found in bound:
         parts.extend((server.gateway, *found))
     key = ("gateway table", context.view, name, target, tuple(s.index for s in servers))
-    return context.memo.get(key, tuple(parts), _build, name, bound, context)
+    return context.memo.get(key, tuple(parts), _build, bound, name, context)
 
 
 def _build(
-    name: str, bound: Sequence[tuple[BoundServer, Sequence[VirtualService]]], context: Context
+    bound: Sequence[tuple[BoundServer, Sequence[VirtualService]]], name: str, context: Context
 ) -> RouteTable:
-    hosts: dict[str, list[Route]] = {}
-    redirected: dict[str, Route] = {}
+    hosts: dict[str, _Host] = {}
     for server, virtual_services in bound:
         for vs in virtual_services:
             with context.problems.contained(vs.loaded.stored):
                 _add(hosts, server, vs, context)
-        if server.redirects:
-            answer = Route(
-                redirect=Redirect(scheme="https"),
-                origin=server.gateway.origin(f"spec.servers[{server.index}].tls.httpsRedirect"),
-            )
-            redirected.update({host: answer for _, host in server.hosts})
-    made = [
-        VirtualHost(f"{host}:{name.partition('.')[2]}", (host,), tuple(_ordered(routes)))
-        for host, routes in hosts.items()
-    ]
-    return RouteTable.of(name, tuple(_with_redirects(made, redirected, name)))
+        for _, host in server.hosts if server.redirects else ():
+            hosts.setdefault(host, _Host(server.number)).redirect = _to_https(server)
+    return RouteTable.of(name, tuple(found.virtual_host(host) for host, found in hosts.items()))
 
 
-def _add(hosts: dict[str, list[Route]], server: BoundServer, vs: VirtualService, context: Context) -> None:
-    common = list(_common_hosts(server, vs))
+@dataclass(slots=True)
+class _Host:
+    """What is served under one host; `number` is the port of the first server that has it."""
+
+    number: int
+    routes: list[Route] = field(default_factory=list)
+    redirect: Route | None = None
+
+    def virtual_host(self, host: str) -> VirtualHost:
+        """Istio: httpsRedirect sends everything to https, whatever the routes say."""
+        routes = (self.redirect,) if self.redirect else tuple(_ordered(self.routes))
+        return VirtualHost(f"{host}:{self.number}", (host,), routes)
+
+
+def _to_https(server: BoundServer) -> Route:
+    origin = server.gateway.origin(f"spec.servers[{server.index}].tls.httpsRedirect")
+    return Route(redirect=Redirect(scheme="https"), origin=origin)
+
+
+def _add(hosts: dict[str, _Host], server: BoundServer, vs: VirtualService, context: Context) -> None:
+    common = list(common_hosts(server, vs))
     if not common:
         return
-    routes = routes_of(vs, Place(server.number, context.view, server.name), context.compiling)
-    for host in common:
-        known = hosts.setdefault(host, [])
-        known.extend(route for route in routes if route not in known)
+    place = Place(server.number, context.view, server.name, server.server.tls is not None)
+    routes = routes_of(vs, place, context.compiling)
+    for host in common if routes else ():
+        known = hosts.setdefault(host, _Host(server.number))
+        known.routes.extend(route for route in routes if route not in known.routes)
+        if server.redirects:
+            known.redirect = _to_https(server)
 
 
-def _common_hosts(server: BoundServer, vs: VirtualService) -> Iterator[str]:
+def common_hosts(server: BoundServer, vs: VirtualService) -> Iterator[str]:
     """Yield the hosts that both the server and the VirtualService mean; of two the narrower one."""
     found: dict[str, None] = {}
     for namespace, pattern in server.hosts:
@@ -152,17 +174,3 @@ def _ordered(routes: Sequence[Route]) -> Iterator[Route]:
     everything go to the end, so that they hide none of another VirtualService's."""
     yield from (route for route in routes if not takes_all(route))
     yield from (route for route in routes if takes_all(route))
-
-
-def _with_redirects(
-    made: Sequence[VirtualHost], redirected: dict[str, Route], name: str
-) -> Iterator[VirtualHost]:
-    """Istio: a server with httpsRedirect sends everything to https, whatever the routes say."""
-    left = dict(redirected)
-    for host in made:
-        domain = host.domains[0]
-        answer = next((r for pattern, r in redirected.items() if matches(pattern, domain)), None)
-        left.pop(domain, None)
-        yield VirtualHost(host.name, host.domains, (answer,)) if answer else host
-    for domain, answer in left.items():
-        yield VirtualHost(f"{domain}:{name.partition('.')[2]}", (domain,), (answer,))

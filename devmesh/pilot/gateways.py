@@ -9,7 +9,7 @@ from devmesh.config.documents.gateway import GatewaySpec
 from devmesh.model.port import Protocol
 from devmesh.model.workload import Instance
 from devmesh.pilot.credentials import Credentials
-from devmesh.pilot.gateway_tables import BoundServer, gateway_table
+from devmesh.pilot.gateway_tables import BoundServer, common_hosts, gateway_table
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import Backend, Entry
@@ -66,51 +66,61 @@ class Gateways:
         return self.memo.get(("listeners", instance.id), tuple(found), tuple, found)
 
     def _place(self, servers: list[BoundServer], server: BoundServer) -> None:
-        if servers and servers[0].kind != server.kind:
-            first = servers[0]
-            self.problems.add(
-                "KIA0301",
-                "warning",
-                server.gateway.stored,
-                f"spec.servers[{server.index}].port",
-                f"Gateway {first.gateway.namespace}/{first.gateway.name} has port "
-                f"{first.number} as {first.protocol} already; this server is left out",
-            )
+        """Add a server to those of its port.
+
+        Istio: plain HTTP goes with plain HTTP, TLS of any kind with TLS, and opaque TCP is alone.
+        """
+        if not servers or (server.kind == servers[0].kind and server.kind != "tcp"):
+            servers.append(server)
             return
-        servers.append(server)
+        first = servers[0]
+        self.problems.add(
+            "KIA0301",
+            "warning",
+            server.gateway.stored,
+            f"spec.servers[{server.index}].port",
+            f"Gateway {first.gateway.namespace}/{first.gateway.name} has port {first.number} as "
+            f"{first.protocol} already; this server is left out",
+        )
 
     def _listener(self, target: int, local: int, servers: Sequence[BoundServer]) -> GatewayListener:
         first = servers[0]
-        number = first.number
         if first.kind == "http":
-            table = gateway_table(f"http.{number}", target, servers, self)
-            return GatewayListener(number, target, Protocol.HTTP, table, local_port=local)
-        if first.kind == "https":
-            table = gateway_table(f"https.{number}", target, servers, self)
-            tls = tuple(self._tls(bound) for bound in servers)
-            return GatewayListener(number, target, Protocol.HTTPS, table, tls=tls, local_port=local)
-        tls = tuple(self._tls(bound) for bound in servers if bound.terminates)
-        protocol = Protocol.TLS if first.kind == "tls" else _OPAQUE.get(first.protocol, Protocol.TCP)
+            shared = gateway_table(f"http.{target}", target, servers, self)
+            return GatewayListener(first.number, target, Protocol.HTTP, shared, local_port=local)
         routes = tuple(self._opaque(servers))
-        return GatewayListener(number, target, protocol, None, routes, tls, local)
+        if first.kind == "tcp":
+            protocol = _OPAQUE.get(first.protocol, Protocol.TCP)
+            return GatewayListener(first.number, target, protocol, None, routes, (), local)
+        tls = tuple(self._tls(bound, target) for bound in servers if bound.terminates)
+        speaking = [bound for bound in servers if bound.speaks_http]
+        table = gateway_table(f"https.{target}", target, speaking, self) if speaking else None
+        protocol = Protocol.HTTPS if speaking else Protocol.TLS
+        return GatewayListener(first.number, target, protocol, table, routes, tls, local)
 
     def _opaque(self, servers: Sequence[BoundServer]) -> Iterator[TcpRoute]:
         for bound in servers:
-            place = Place(bound.number, self.view, bound.name)
+            if bound.speaks_http:
+                continue
+            place = Place(bound.number, self.view, bound.name, bound.terminates)
             for vs in self.virtual_services.of_gateway(bound.name, self.view):
+                if not any(common_hosts(bound, vs)):
+                    continue
                 with self.problems.contained(vs.loaded.stored):
                     if bound.kind == "tls" and not bound.terminates:
                         yield from tls_routes(vs, place, (), self.compiling)
-                    else:
-                        yield from tcp_routes(vs, place, (), self.compiling)
+                    elif found := tcp_routes(vs, place, (), self.compiling):
+                        yield from found
+                        break
 
-    def _tls(self, bound: BoundServer) -> ServerTls:
+    def _tls(self, bound: BoundServer, target: int) -> ServerTls:
         tls = bound.server.tls
         assert tls is not None
         hosts = tuple(host for _, host in bound.hosts)
         mode = tls.mode or "SIMPLE"
+        table = gateway_table(bound.table, target, (bound,), self) if bound.speaks_http else None
         if not tls.credential_name:
-            return ServerTls(mode, hosts)
+            return ServerTls(mode, hosts, routes=table)
         pem = self.credentials.find(self.view.namespace, tls.credential_name)
         if pem is None:
             self.problems.add(
@@ -121,8 +131,8 @@ class Gateways:
                 f"there is no Secret {tls.credential_name!r} with a certificate in namespace "
                 f"{self.view.namespace!r}, the gateway workload's: TLS handshakes fail until it is created",
             )
-            return ServerTls(mode, hosts)
-        return ServerTls(mode, hosts, pem.certificate, pem.key, pem.ca)
+            return ServerTls(mode, hosts, routes=table)
+        return ServerTls(mode, hosts, pem.certificate, pem.key, pem.ca, table)
 
 
 def _targets(services: Iterable[tuple[Entry, Backend]]) -> Iterator[tuple[int, int]]:

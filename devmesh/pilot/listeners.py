@@ -131,26 +131,20 @@ class Listeners:
         routes = self._tcp(entry, port, ())
         table = tables.of_service(entry, port.number) if port.protocol is Protocol.AUTO else None
         key = ("target", self.view, entry.host, port.number)
-        parts = (table, entry.service, self.compiling.registry.shape, self._owner(entry))
+        parts = (table, entry.service, self.compiling.registry.shape, self.virtual_services.token)
         return self.memo.get(key, parts, Target, port.protocol, table, routes)
 
-    def _owner(self, entry: Entry) -> object:
-        return self.virtual_services.owner(entry.host, self.view)
-
     def _tcp(self, entry: Entry, port: Port, sni: tuple[str, ...]) -> tuple[TcpRoute, ...]:
-        """Return the routes of one service's port; the last one takes what no rule took."""
-        vs = self.virtual_services.owner(entry.host, self.view)
-        place = Place(port.number, self.view)
+        """Return the routes of one service's port: the rules', or else its own."""
+        place, addresses = Place(port.number, self.view), entry.service.addresses
         found: list[TcpRoute] = []
-        if vs is not None:
+        for vs in self.virtual_services.all_for(entry.host, self.view):
             with self.problems.contained(vs.loaded.stored):
                 if port.protocol in _TLS:
-                    found.extend(tls_routes(vs, place, entry.service.addresses, self.compiling))
-                else:
-                    found.extend(tcp_routes(vs, place, entry.service.addresses, self.compiling))
-        if port.protocol in _TLS or not found:
-            found.append(default_tcp_route(entry, port.number, sni))
-        return tuple(found)
+                    found.extend(tls_routes(vs, place, addresses, self.compiling))
+                elif not found:  # the first that applies
+                    found.extend(tcp_routes(vs, place, addresses, self.compiling))
+        return tuple(found) or (default_tcp_route(entry, port.number, sni),)
 
     def _on_port(self, number: int, found: _OnPort, tables: Tables) -> Target:
         opaque = (*found.tls, *found.tcp)

@@ -33,6 +33,7 @@ class Place:
     port: int
     view: View
     gateway: str = MESH  # namespace/name
+    tls: bool = False  # TLS ends at the listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +99,35 @@ def _route(
     fault = actions.fault(rule.fault)
     request, response = _ops(rule.headers)
     if rule.redirect is not None:
-        answer = actions.redirect(rule.redirect, block, place.port)
-        return Route(name, matches, redirect=answer, cors=cors, response_headers=response, origin=origin)
+        answer = actions.redirect(rule.redirect, block, place.port, tls=place.tls)
+        return Route(
+            name,
+            matches,
+            redirect=answer,
+            fault=fault,
+            cors=cors,
+            response_headers=response,
+            operation=_operation(vs, match, (), place),
+            origin=origin,
+        )
     if rule.direct_response is not None:
         direct = actions.direct_response(rule.direct_response)
         return Route(
-            name, matches, direct=direct, fault=fault, cors=cors, response_headers=response, origin=origin
+            name,
+            matches,
+            direct=direct,
+            fault=fault,
+            cors=cors,
+            response_headers=response,
+            operation=_operation(vs, match, (), place),
+            origin=origin,
         )
     namespace = written.source.namespace
     destinations = _destinations(rule, namespace, place, compiling)
-    if len(destinations) == 1:
+    host = actions.authority(rule.headers.request if rule.headers else None)
+    if len(rule.route) == 1:
         only = destinations[0]
+        host = host or only.authority
         request, response = (
             actions.both(request, only.request_headers),
             actions.both(response, only.response_headers),
@@ -118,7 +137,7 @@ def _route(
         name=name,
         matches=matches,
         destinations=destinations,
-        rewrite=actions.rewrite(rule.rewrite, block),
+        rewrite=actions.rewrite(rule.rewrite, block, host),
         timeout=float(rule.timeout) if rule.timeout else None,
         retry=actions.retry(rule.retries, compiling.settings.retry),
         fault=fault,
@@ -158,24 +177,26 @@ def _takes_all(match: Match) -> bool:
         return False
     path = match.path
     if isinstance(path, Prefix):
-        return path.value in ("", "/")
-    return path is None or (isinstance(path, Regex) and path.source in (".*", "/.*"))
+        return path.value == "/"
+    return path is None or (isinstance(path, Regex) and path.source == ".*")
 
 
-def destination_cluster(destination: Destination, namespace: str, port: int, compiling: Compiling) -> str:
+def destination_cluster(
+    destination: Destination, namespace: str, port: int, compiling: Compiling, *, by_listener: bool = False
+) -> str:
     """Return the name of the cluster that a destination means; it need not be there (503 NC).
 
-    Istio: without a port the only one of the service, else the listener's.
+    Istio: without a port the only one of the service, else the listener's. HTTP routes of sidecars see
+    of each service the listener's port alone, and so take that one in any case (`by_listener`).
     """
     host = qualify(destination.host, namespace, compiling.settings.domain)
+    entry = compiling.registry.find(host)
     number = port
     if destination.port is not None and destination.port.number:
         number = destination.port.number
-    else:
-        entry = compiling.registry.find(host)
-        if entry is not None and len(entry.service.ports) == 1:
-            number = entry.service.ports[0].number
-    return cluster_name(number, destination.subset, host)
+    elif entry is not None and len(entry.service.ports) == 1 and not by_listener:
+        number = entry.service.ports[0].number
+    return cluster_name(number, destination.subset, (entry and entry.alias_of) or host)
 
 
 def _destinations(
@@ -189,8 +210,14 @@ def _destinations(
 def _weighted(written: HTTPRouteDestination, namespace: str, place: Place, compiling: Compiling) -> Weighted:
     request, response = _ops(written.headers)
     target = written.destination or Destination()
-    cluster = destination_cluster(target, namespace, place.port, compiling)
-    return Weighted(cluster, written.weight or 1, request, response)
+    cluster = _cluster(target, namespace, place, compiling)
+    host = actions.authority(written.headers.request if written.headers else None)
+    return Weighted(cluster, written.weight or 1, request, response, host)
+
+
+def _cluster(target: Destination, namespace: str, place: Place, compiling: Compiling) -> str:
+    in_sidecar = place.gateway == MESH
+    return destination_cluster(target, namespace, place.port, compiling, by_listener=in_sidecar)
 
 
 def _ops(headers: Headers | None) -> tuple[HeaderOps, HeaderOps]:
@@ -205,7 +232,7 @@ def _mirrors(rule: HTTPRoute, namespace: str, place: Place, compiling: Compiling
         found.append((rule.mirror, actions.percent(rule.mirror_percentage, rule.mirror_percent)))
     for destination, share in found:
         if destination is not None and share > 0:
-            yield Mirror(destination_cluster(destination, namespace, place.port, compiling), share)
+            yield Mirror(_cluster(destination, namespace, place, compiling), share)
 
 
 def _operation(

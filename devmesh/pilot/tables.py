@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from devmesh.model.host import matches
 from devmesh.model.port import Port, Protocol
@@ -49,9 +49,10 @@ class Tables:
 
     def of_port(self, number: int, entries: Sequence[Entry]) -> RouteTable:
         """Return the table of Istio's listener 0.0.0.0_PORT: all HTTP services on that port."""
-        hosts = [self.virtual_host(entry, number) for entry in entries]
-        if number == 80:
-            hosts.extend(self._without_service(number))
+        # Of equal names a full one wins over a short one: those with short ones come last.
+        ordered = sorted(entries, key=lambda entry: entry.kubernetes)
+        hosts = [self.virtual_host(entry, number) for entry in ordered]
+        hosts.extend(self._without_service(number, {entry.host for entry in entries}))
         hosts.append(self._default)
         key = ("table", self._view, number)
         return self._memo.get(key, tuple(hosts), RouteTable.of, str(number), tuple(hosts))
@@ -94,15 +95,17 @@ class Tables:
             routes,
         )
 
-    def _without_service(self, number: int) -> Iterator[VirtualHost]:
-        """Istio: hosts of VirtualServices that no service has are served on port 80 alone."""
+    def _without_service(self, number: int, served: Set[str]) -> Iterator[VirtualHost]:
+        """Yield the virtual hosts of VirtualServices' hosts that are no service of this port.
+
+        Istio: they are on port 80, and on those ports where another host of the same VirtualService is
+        a service.
+        """
         view = self._view
-        for host, vs in (
-            *self._virtual_services.exact_hosts(view),
-            *self._virtual_services.wild_hosts(view),
-        ):
-            covered = any(matches(host, known) for known in self._entries) if host[0] == "*" else None
-            if host in self._entries or covered:
+        for host, vs in self._virtual_services.mesh_hosts(view, several=number != 80):
+            if _covers(host, served):
+                continue
+            if number != 80 and not any(_covers(other, served) for other in vs.hosts):
                 continue
             key = ("virtual host without service", host, number, *_caller(vs, view))
             parts = (vs, self._compiling.registry.shape, self._compiling.settings)
@@ -115,6 +118,12 @@ class Tables:
         with self._problems.contained(vs.loaded.stored):
             routes = routes_of(vs, Place(number, self._view), self._compiling)
         return VirtualHost(f"{host}:{number}", (host,), routes)
+
+
+def _covers(pattern: str, hosts: Set[str]) -> bool:
+    if pattern.startswith("*"):
+        return any(matches(pattern, host) for host in hosts)
+    return pattern in hosts
 
 
 def _caller(vs: VirtualService | None, view: View) -> tuple[object, ...]:
@@ -133,10 +142,11 @@ def speaks_http(port: Port) -> bool:
 def domains(entry: Entry, namespace: str, domain: str) -> Iterator[str]:
     """Yield the names by which callers of a namespace know a service.
 
-    Istio: ``reviews`` in its own namespace, ``reviews.ns``, ``reviews.ns.svc``, the full name, the
-    virtual addresses; for a headless Service also what lies below each name (its pods).
+    Istio: ``reviews`` in its own namespace, ``reviews.ns``, ``reviews.ns.svc``, the full name (with a
+    dot at its end, too), the virtual addresses; for a headless Service also what lies below each name
+    (its pods).
     """
-    names = list(_names(entry.host, namespace, domain))
+    names = [*_names(entry.host, namespace, domain), f"{entry.host}."]
     yield from names
     if entry.headless:
         yield from (f"*.{name}" for name in names)

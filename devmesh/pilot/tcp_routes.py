@@ -20,24 +20,22 @@ from devmesh.snapshot.route import Weighted
 
 
 def tcp_routes(
-    vs: VirtualService | None, place: Place, addresses: Sequence[str], compiling: Compiling
-) -> Iterator[TcpRoute]:
-    """Yield a VirtualService's ``tcp`` routes at a place; nothing follows one that takes everything."""
-    for index, rule in enumerate(vs.loaded.spec.tcp if vs else ()):
-        assert vs
+    vs: VirtualService, place: Place, addresses: Sequence[str], compiling: Compiling
+) -> tuple[TcpRoute, ...]:
+    """Return a VirtualService's first ``tcp`` route that applies at a place; none where none does."""
+    for index, rule in enumerate(vs.loaded.spec.tcp):
         blocks: Sequence[L4MatchAttributes | None] = rule.match or (None,)
         if any(block is None or _applies(block, vs, place, addresses) for block in blocks):
             origin = vs.loaded.origin(f"spec.tcp[{index}]")
-            yield TcpRoute(_weighted(rule.route, vs, place, compiling), origin=origin)
-            return
+            return (TcpRoute(_weighted(rule.route, vs, place, compiling), origin=origin),)
+    return ()
 
 
 def tls_routes(
-    vs: VirtualService | None, place: Place, addresses: Sequence[str], compiling: Compiling
+    vs: VirtualService, place: Place, addresses: Sequence[str], compiling: Compiling
 ) -> Iterator[TcpRoute]:
     """Yield a VirtualService's ``tls`` routes at a place, each with the server names that it takes."""
-    for index, rule in enumerate(vs.loaded.spec.tls if vs else ()):
-        assert vs
+    for index, rule in enumerate(vs.loaded.spec.tls):
         names = tuple(
             name.lower()
             for block in rule.match
@@ -64,8 +62,9 @@ def _applies(
         return False
     if block.destination_subnets and not _inside(block.destination_subnets, addresses):
         return False
-    if block.gateways:
-        return place.gateway in {gateway_name(name, vs.namespace) for name in block.gateways}
+    gateways = {gateway_name(name, vs.namespace) for name in block.gateways}
+    if gateways and place.gateway not in gateways:
+        return False
     return is_caller(block.source_labels, block.source_namespace, place.view)
 
 

@@ -84,16 +84,24 @@ class VirtualServices:
                 return vs
         return None
 
-    def exact_hosts(self, view: View) -> Iterator[tuple[str, VirtualService]]:
-        """Yield the hosts that are written out, each with its owner."""
+    def all_for(self, host: str, view: View) -> list[VirtualService]:
+        """Return all that name a host, the oldest first: for connections, Istio looks at each."""
+        found = {id(vs): vs for vs in self._exact.get(host, ()) if vs.seen_by(view)}
+        found |= {id(vs): vs for p, vs in self._wild if matches(p, host) and vs.seen_by(view)}
+        return sorted(found.values(), key=lambda vs: vs.loaded.order)
+
+    def mesh_hosts(self, view: View, *, several: bool) -> Iterator[tuple[str, VirtualService]]:
+        """Yield the hosts that sidecars know, each with its oldest owner; the most specific first.
+
+        Args:
+            several: Only those of VirtualServices with more than one host.
+        """
         for host, found in self._exact.items():
             owner = next((vs for vs in found if vs.seen_by(view)), None)
-            if owner is not None:
+            if owner is not None and (len(owner.hosts) > 1 or not several):
                 yield host, owner
-
-    def wild_hosts(self, view: View) -> Iterator[tuple[str, VirtualService]]:
         for pattern, vs in self._wild:
-            if vs.seen_by(view):
+            if vs.seen_by(view) and (len(vs.hosts) > 1 or not several):
                 yield pattern, vs
 
     def of_gateway(self, gateway: str, view: View) -> Iterator[VirtualService]:

@@ -91,13 +91,18 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """A gateway server's TLS (SIMPLE, MUTUAL, ...); secrets are PEM already."""
+    """A gateway server's TLS (SIMPLE, MUTUAL, ...), chosen by SNI; secrets are PEM already.
+
+    `routes` is the table for what comes by this server alone (Istio: another server's host is a 404
+    here); None where it carries no HTTP.
+    """
 
     mode: str
     hosts: tuple[str, ...]
     certificate_pem: str = field(default="", repr=False)
     key_pem: str = field(default="", repr=False)
     ca_pem: str = field(default="", repr=False)
+    routes: RouteTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

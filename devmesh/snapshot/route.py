@@ -32,7 +32,8 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class HeaderOps:
     """Changes to headers, applied in the order remove, set, add (Istio's HeaderOperations; values may
-    hold Envoy's command operators such as ``%REQ(x)%``, which the proxy expands)."""
+    hold Envoy's command operators such as ``%REQ(x)%``, which the proxy expands). ``host`` and pseudo
+    headers are never among them."""
 
     remove: tuple[str, ...] = ()
     set: tuple[tuple[str, str], ...] = ()
@@ -44,12 +45,18 @@ NO_OPS = HeaderOps()
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """One destination of a route; `cluster` is a name in the proxy's clusters."""
+    """One destination of a route; `cluster` is a name in the proxy's clusters.
+
+    Its header operations come before the route's (Envoy: the most specific first, so that the route's
+    ``set`` wins), its `authority` instead of the rewrite's. The only destination of a
+    route has none: pilot has put them behind the route's (Istio).
+    """
 
     cluster: str
     weight: int = 1
     request_headers: HeaderOps = NO_OPS
     response_headers: HeaderOps = NO_OPS
+    authority: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,56 @@ tls:
     assert made.connect("client", "203.0.113.1:443", sni="a.example").workload == "egress"
 
 
+def test_a_tls_rule_takes_the_place_of_the_services_own_route() -> None:
+    made = mesh(
+        CLIENT,
+        service("web", "tls:443"),
+        service("other", "tls:443"),
+        istio(
+            "VirtualService",
+            "web",
+            """
+hosts: [web]
+tls: [{match: [{sniHosts: [web.example]}], route: [{destination: {host: other}}]}]
+""",
+        ),
+    )
+    assert made.connect("client", "web:443", sni="web.example").workload == "other"
+    assert made.connect("client", "web:443", sni="web").refused  # as in Istio: no filter chain is left
+
+
+def test_tcp_rules_of_every_virtual_service_count() -> None:
+    rule = "tcp: [{match: [{%s}], route: [{destination: {host: %s}}]}]"
+    made = mesh(
+        CLIENT,
+        service("db", "tcp:5432"),
+        service("one", "tcp:1"),
+        service("two", "tcp:1"),
+        istio("VirtualService", "http-only", "hosts: [db]\nhttp: [{directResponse: {status: 201}}]"),
+        istio("VirtualService", "a", "hosts: [db]\n" + rule % ("sourceLabels: {app: nobody}", "one")),
+        istio("VirtualService", "b", "hosts: [db]\n" + rule % ("port: 5432", "two")),
+    )
+    assert made.connect("client", "db:5432").workload == "two"
+
+
+def test_subnets_are_those_of_the_service() -> None:
+    rule = """
+hosts: [db]
+tcp: [{match: [{destinationSubnets: [%s]}], route: [{destination: {host: one}}]}]
+"""
+    made = mesh(CLIENT, service("db", "tcp:5432"), service("one", "tcp:1"))
+    assert (
+        made.apply(istio("VirtualService", "db", rule % "240.240.0.0/16"))
+        .connect("client", "db:5432")
+        .workload
+        == "one"
+    )
+    assert (
+        made.apply(istio("VirtualService", "db", rule % "10.0.0.0/8")).connect("client", "db:5432").workload
+        == "db"
+    )
+
+
 def test_a_call_to_oneself_is_a_call() -> None:
     assert mesh(CLIENT).get("client", "client").workload == "client"
 

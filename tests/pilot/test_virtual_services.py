@@ -102,16 +102,72 @@ def route_of(made: Mesh, url: str = "client/a"):  # type: ignore[no-untyped-def]
     return route
 
 
-def test_a_destination_without_a_port_has_the_only_one_or_the_listeners() -> None:
+TO_ONE = "http: [{route: [{destination: {host: one}}]}]"
+
+
+def test_in_sidecars_a_destination_without_a_port_has_the_one_that_was_called() -> None:
+    made = mesh(CLIENT, service("one", "http:8080"), vs("hosts: [client]\n" + TO_ONE))
+    outcome = made.get("client", "client")
+    assert (outcome.cluster, outcome.flags) == ("outbound|80||one.default.svc.cluster.local", "NC")
+    assert made.codes() == ["DM0303"]
+
+
+def test_at_gateways_a_destination_without_a_port_has_the_only_one() -> None:
+    made = mesh(
+        INGRESS,
+        service("one", "http:8080"),
+        istio("Gateway", "gw", SERVERS % "'*'"),
+        vs("hosts: ['*']\ngateways: [gw]\n" + TO_ONE),
+    )
+    assert made.get("istio-ingressgateway", "x:80/").workload == "one"
+    assert made.codes() == []
+
+
+def test_a_host_without_a_service_is_served_beside_one_that_has_it() -> None:
     made = mesh(
         CLIENT,
-        service("one", "http:8080"),
-        service("two", "http:80", "http-b:81"),
-        vs("hosts: [client]\nhttp: [{route: [{destination: {host: one}}]}]", "one"),
+        service("web", "http:8080"),
+        vs("hosts: [web, shop.example]\nhttp: [{directResponse: {status: 201}}]"),
     )
-    assert made.get("client", "client").cluster == "outbound|8080||one.default.svc.cluster.local"
-    made.apply(vs("hosts: [client]\nhttp: [{route: [{destination: {host: two}}]}]", "one"))
-    assert made.get("client", "client").cluster == "outbound|80||two.default.svc.cluster.local"
+    calls = [made.get("client", url, host=host).status for url, host in CALLS]
+    assert calls == [201, 201, 201, None]
+
+
+CALLS = [
+    ("203.0.113.1:8080/", "web"),
+    ("203.0.113.1:8080/", "shop.example"),
+    ("203.0.113.1:80/", "shop.example"),
+    ("203.0.113.1:8080/", "other.example"),
+]
+
+
+def test_the_authority_is_the_rewrites_or_the_headers() -> None:
+    made = mesh(
+        CLIENT,
+        service("b"),
+        vs("""
+hosts: [client]
+http:
+- match: [{uri: {prefix: /a}}]
+  headers: {request: {set: {Host: by-headers, x: "1"}}}
+  rewrite: {authority: by-rewrite}
+  route: [{destination: {host: client}}]
+- match: [{uri: {prefix: /b}}]
+  headers: {request: {add: {":authority": by-headers, ":path": /no}}}
+  route: [{destination: {host: client}, headers: {request: {set: {host: by-destination}}}}]
+- match: [{uri: {prefix: /c}}]
+  route: [{destination: {host: client}, headers: {request: {set: {host: by-destination}}}}]
+- match: [{uri: {prefix: /d}}]
+  route:
+  - {destination: {host: client}, weight: 1, headers: {request: {set: {host: by-destination}}}}
+  - {destination: {host: b}, weight: 1}
+"""),
+    )
+    routes = [route_of(made, f"client/{path}") for path in "abcd"]
+    hosts = [route.rewrite and route.rewrite.authority for route in routes]
+    assert hosts == ["by-rewrite", "by-headers", "by-destination", None]
+    assert routes[0].request_headers.set == (("x", "1"),)
+    assert routes[3].destinations[0].authority == "by-destination"
 
 
 def test_names_are_the_routes_and_the_blocks() -> None:
@@ -209,8 +265,9 @@ http:
     [
         ("{uri: /x}", None),
         ("{port: 8443}", 8443),
-        ("{derivePort: FROM_REQUEST_PORT}", 80),
-        ("{derivePort: FROM_REQUEST_PORT, scheme: http}", None),
+        ("{derivePort: FROM_REQUEST_PORT}", None),
+        ("{derivePort: FROM_REQUEST_PORT, scheme: https}", 80),
+        ("{port: 443, scheme: https}", None),
         ("{derivePort: FROM_PROTOCOL_DEFAULT}", None),
     ],
 )
@@ -309,6 +366,17 @@ def test_https_redirect_sends_everything_to_https() -> None:
     assert outcome.route
     assert outcome.route.redirect
     assert outcome.route.redirect.scheme == "https"
+
+
+def test_a_redirect_to_https_is_for_the_hosts_of_its_server() -> None:
+    made = mesh(
+        INGRESS,
+        istio("Gateway", "gw", (SERVERS % "'*.example'").rstrip()[:-1] + ", tls: {httpsRedirect: true}}"),
+        istio("Gateway", "other", SERVERS % "a.example"),
+        vs("hosts: [a.example]\ngateways: [other]\nhttp: [{directResponse: {status: 201}}]"),
+    )
+    statuses = [made.get("istio-ingressgateway", "x:80/", host=h).status for h in ("a.example", "b.example")]
+    assert statuses == [201, 301]
 
 
 def test_https_servers_are_listed_with_their_certificates_and_nothing_crashes_without() -> None:
