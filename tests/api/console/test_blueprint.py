@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -237,3 +239,10 @@ async def test_openapi_names_every_route(console: Console) -> None:
     for path in document["paths"]:
         if "{" not in path:
             assert path in rules
+
+
+def test_importing_the_console_imports_nothing_heavy() -> None:
+    heavy = ("quart", "cryptography", "hypercorn", "prometheus_client")
+    code = f"import sys, devmesh.api.console.blueprint; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
