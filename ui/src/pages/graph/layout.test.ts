@@ -38,6 +38,13 @@ test("versions of one app stand in order in a box with its name", () => {
   expect([...tops].sort((a, b) => a - b)).toEqual(tops);
 });
 
+test("a Service that none of its workloads answered for stands with them", () => {
+  const graph = makeGraph("page>reviews v1", "page>reviews v2");
+  const service = makeNode("service:reviews", { kind: "service", name: "reviews", app: "" });
+  const { boxes } = layOut({ ...graph, nodes: [...graph.nodes, service] });
+  expect(boxes.map(({ members }) => members.length)).toEqual([3]);
+});
+
 test("no two nodes overlap, connected or not", () => {
   const graph = { ...BOOKINFO, nodes: [...BOOKINFO.nodes, makeNode("curl"), makeNode("mysql"), makeNode("sleep")] };
   const rects = [...layOut(graph).nodes.values()];

@@ -81,12 +81,16 @@ interface Unit {
   members: MeshNode[];
 }
 
-/** Workloads of one app in one namespace are one unit; everything else is a unit by itself. */
+/**
+ * Workloads of one app in one namespace are one unit, with the Service of that name: it stands for requests that none of
+ * them answered. Everything else is a unit by itself.
+ */
 function groupVersions(nodes: MeshNode[]): Unit[] {
   const units = new Map<string, Unit>();
   for (const node of nodes) {
-    const id = node.kind === "workload" && node.app ? `app:${node.namespace}/${node.app}` : `node:${node.id}`;
-    const unit = units.get(id) ?? { id, title: node.app, members: [] };
+    const title = node.kind === "workload" ? node.app : node.kind === "service" ? node.name : "";
+    const id = title ? `app:${node.namespace}/${title}` : `node:${node.id}`;
+    const unit = units.get(id) ?? { id, title, members: [] };
     unit.members.push(node);
     units.set(id, unit);
   }
