@@ -11,6 +11,7 @@ from devmesh.api.console import openapi, proxy_config, streams
 from devmesh.api.console.answers import Failure, FindingView, Refused, RequestView, Status
 from devmesh.api.console.deps import ConsoleDeps
 from devmesh.api.console.instances import instances_of, is_meant, proxy_of
+from devmesh.api.console.proxy_routes import routes
 from devmesh.api.console.requests import compile_filter
 from devmesh.graph.live import LiveGraph
 from devmesh.graph.render import FORMATS
@@ -25,7 +26,7 @@ _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _PARTS: dict[str, Callable[[Proxy], Any]] = {
     "clusters": proxy_config.clusters,
     "listeners": proxy_config.listeners,
-    "routes": proxy_config.routes,
+    "routes": routes,
     "endpoints": proxy_config.endpoints,
 }
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from devmesh.api.console.answers import Failure, FindingView, RequestView, Status
-from devmesh.api.console.proxy_config import ClusterRow, EndpointRow, ListenerRow, RouteRow, SecretRow
 from devmesh.api.console.requests import FILTERS
+from devmesh.api.console.rows import ClusterRow, EndpointRow, ListenerRow, RouteRow, SecretRow
 from devmesh.graph.topology import Graph
 
 PREFIX = "/devmesh/v1"

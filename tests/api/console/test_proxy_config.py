@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from devmesh.api.console import proxy_config
+from devmesh.api.console.proxy_routes import routes
 from devmesh.model.port import Protocol
 from devmesh.security.ca import CertificateAuthority
 from devmesh.security.contexts import Certificates
@@ -105,7 +106,7 @@ def test_listeners_of_a_gateway(sidecar: Proxy) -> None:
 
 
 def test_routes_in_the_order_in_which_they_are_tried(sidecar: Proxy) -> None:
-    jason, rest, inbound = proxy_config.routes(sidecar)
+    jason, rest, inbound = routes(sidecar)
     assert (jason.name, jason.vhost_name, jason.match) == ("9080", "reviews:9080", "/reviews*")
     assert jason.virtual_service == rest.virtual_service == "reviews.default"
     assert jason.conditions == ("header end-user: jason",)
@@ -136,7 +137,7 @@ def test_routes_in_the_order_in_which_they_are_tried(sidecar: Proxy) -> None:
     ],
 )
 def test_what_a_route_does(sidecar: Proxy, route: Route, actions: tuple[str, ...]) -> None:
-    row = next(row for row in proxy_config.routes(with_route(sidecar, route)) if row.name == "80")
+    row = next(row for row in routes(with_route(sidecar, route)) if row.name == "80")
     assert row.actions == actions
 
 
@@ -152,7 +153,7 @@ def test_what_a_route_does(sidecar: Proxy, route: Route, actions: tuple[str, ...
 )
 def test_how_a_path_is_matched(sidecar: Proxy, path: StringMatch | None, said: str) -> None:
     changed = with_route(sidecar, Route(matches=(Match(path=path),)))
-    assert next(row for row in proxy_config.routes(changed) if row.name == "80").match == said
+    assert next(row for row in routes(changed) if row.name == "80").match == said
 
 
 def test_what_else_has_to_hold(sidecar: Proxy) -> None:
@@ -163,14 +164,14 @@ def test_what_else_has_to_hold(sidecar: Proxy) -> None:
         query=(("q", Exact("2")),),
     )
     changed = with_route(sidecar, Route(matches=(match,)))
-    row = next(row for row in proxy_config.routes(changed) if row.name == "80")
+    row = next(row for row in routes(changed) if row.name == "80")
     assert row.conditions == ("method GET", "header x: *", "without header y: 1", "query q=2")
 
 
 def test_a_tcp_port_has_no_inbound_route(sidecar: Proxy) -> None:
     tcp = InboundPort(3306, Protocol.TCP, MtlsMode.PERMISSIVE, None, "inbound|3306||")
     changed = dataclasses.replace(sidecar, inbound=Inbound(ports={3306: tcp}))
-    assert all(not row.name.startswith("inbound") for row in proxy_config.routes(changed))
+    assert all(not row.name.startswith("inbound") for row in routes(changed))
 
 
 @pytest.mark.parametrize(("now", "valid"), [(NOON, True), (NOON + 86_401, False), (NOON - 200, False)])
