@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import time
 from typing import Literal
 
 from devmesh.config.kinds import EVENT
@@ -20,6 +20,7 @@ class Events:
     def __init__(self, store: Store, node: str = "devmesh") -> None:
         self._store = store
         self._node = node
+        self._last = 0
         self._known: dict[tuple[str, str, str, str], Key] = {}
 
     def record(
@@ -57,7 +58,7 @@ class Events:
             involved["fieldPath"] = field
         namespace = about.namespace or "default"
         raw = {
-            "metadata": {"name": f"{about.name}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+            "metadata": {"name": f"{about.name}.{self._moment():016x}", "namespace": namespace},
             "involvedObject": involved,
             "reason": reason,
             "message": message,
@@ -73,6 +74,11 @@ class Events:
             self._known[same] = self._store.create(EVENT, raw).key
         except NotFound:
             return
+
+    def _moment(self) -> int:
+        """Return a number that grows: kubectl shows events of one second in the order of their names."""
+        self._last = max(self._last + 1, time.time_ns())
+        return self._last
 
     def expire(self, oldest: str) -> None:
         """Forget what has not happened since `oldest` (a timestamp as Kubernetes writes it)."""
