@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from msgspec import field
 
 from devmesh.config.decode import check
@@ -234,7 +235,5 @@ def _finding(document: Document, cause: Cause) -> Finding:
 
 
 def _plain(rule: ImageRule) -> dict[str, Any]:
-    import msgspec
-
-    found: dict[str, Any] = msgspec.to_builtins(rule)
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(rule))
     return found

@@ -424,8 +424,12 @@ class Store:
                 metadata = {**owner.metadata, "finalizers": left}
                 self.update(owner.key.kind, {**owner.raw, "metadata": metadata}, manager=manager)
         namespace = self.get(NAMESPACE, "", gone.namespace) if gone.namespace else None
-        if namespace and namespace.deleting and not namespace.finalizers and not self._owned(namespace):
+        if namespace and namespace.deleting and not namespace.finalizers and self._is_empty(namespace):
             self._remove(namespace, manager)
+
+    def _is_empty(self, namespace: Stored) -> bool:
+        """Events keep no namespace alive: those of its last pods are written while it ends."""
+        return all(stored.key.kind is EVENT for stored in self._owned(namespace))
 
     def _blocked(self, owner: Stored) -> bool:
         return any(

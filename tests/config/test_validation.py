@@ -1,5 +1,7 @@
 """Each line: what is wrong in a document, and where the refusal or warning points."""
 
+# ruff: noqa: E501 (a document a line reads best)
+
 import pytest
 
 from devmesh.config.problems import Refused
