@@ -157,9 +157,14 @@ class _Compilation:
         )
 
     def _outbound(self, view: View) -> Outbound:
+        entries = self.registry.seen_by(view)
+        if view.egress is not None:  # Istio: a Sidecar does not hide what its VirtualServices lead to
+            for host in self.virtual_services.destinations(view, self.settings.domain):
+                if (entry := self.registry.find(host)) is not None:
+                    entries.setdefault(host, entry)
         made = Listeners(
             view,
-            self.registry.seen_by(view),
+            entries,
             self.virtual_services,
             self.rules,
             self.compiling,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from devmesh.config.documents.destinationrule import (
@@ -41,6 +41,11 @@ class Rule:
     export_to: tuple[str, ...]
     selector: Selector | None
     origin: Origin
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is seen in its own namespace alone."""
+        return all(target in (".", self.namespace) for target in self.export_to)
 
     @property
     def key(self) -> tuple[str, str, Selector | None]:
@@ -88,22 +93,40 @@ class DestinationRules:
 
         Istio: the client's namespace is asked first, then the service's, then the root; the first that
         has a rule wins, and nothing is merged across. In each the most specific host wins, and a
-        rule that selects the client comes before one for all.
+        rule that selects the client comes before one for all. Clients in the root namespace (the
+        gateways) ask there last, save for rules that are private to it.
         """
-        for place in dict.fromkeys((view.namespace, namespace, self._root)):
-            own = place == view.namespace
-            for rule in self._candidates(place, host):
-                if rule.selector is not None and (not own or rule.selector not in view.matched):
-                    continue
-                if own or is_exported(rule.export_to, place, view.namespace):
-                    return rule
-        return None
+        own = view.namespace
+        if own == self._root:
+            private = (rule for rule in self._candidates(own, host) if rule.is_private)
+            found = _first(private, view)
+        else:
+            found = _first(self._candidates(own, host), view)
+        return found or self._exported(namespace, host, view) or self._exported(self._root, host, view)
+
+    def _exported(self, namespace: str, host: str, view: View) -> Rule | None:
+        """Istio: the most specific host decides before it is asked whom it is exported to."""
+        shared = [rule for rule in self._candidates(namespace, host) if not rule.is_private]
+        closest = (rule for rule in shared if rule.host == shared[0].host)
+        return _first(
+            (r for r in closest if is_exported(r.export_to, namespace, view.namespace)),
+            view,
+            own=namespace == view.namespace,
+        )
 
     def _candidates(self, namespace: str, host: str) -> Iterator[Rule]:
         yield from self._exact.get((namespace, host), ())
         for rule in self._wild.get(namespace, ()):
             if matches(rule.host, host):
                 yield rule
+
+
+def _first(rules: Iterable[Rule], view: View, *, own: bool = True) -> Rule | None:
+    """Return the first rule that is for the clients of a view; selectors choose in their namespace only."""
+    for rule in rules:
+        if rule.selector is None or (own and rule.selector in view.matched):
+            return rule
+    return None
 
 
 def _selector(rule: Loading) -> Selector | None:

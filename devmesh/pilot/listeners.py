@@ -54,7 +54,8 @@ class Listeners:
         pods = (e for e in self.entries.values() if e.headless)
         parts = (registry.shape, self.virtual_services.token, settings, *pods)
         listen = memo.get(("listen", view), parts, self._listen)
-        found = memo.get(("clusters", view), (registry.token, self.rules.token, settings), self._clusters)
+        seen = memo.token(("seen", view), tuple(self.entries.values()))
+        found = memo.get(("clusters", view), (seen, self.rules.token, settings), self._clusters)
         by_address, by_port = listen
         return memo.get(
             ("outbound", view), (listen, found), Outbound, by_address, by_port, found, view.allow_any
@@ -102,16 +103,15 @@ class Listeners:
         number, addresses = port.number, entry.service.addresses
         if port.protocol.is_http:
             ports.setdefault(number, _OnPort()).http.append(entry)
-        elif port.protocol is Protocol.AUTO and not addresses:
-            shared = ports.setdefault(number, _OnPort())
-            shared.http.append(entry)
-            shared.sniffed = True
-            self._add_pods(entry, port, tables, by_address)
         elif addresses:
             target = self._of_service(entry, port, tables)
             by_address.update({(address, number): target for address in addresses})
         elif entry.headless:
             self._add_pods(entry, port, tables, by_address)
+        elif port.protocol is Protocol.AUTO:
+            shared = ports.setdefault(number, _OnPort())
+            shared.http.append(entry)
+            shared.sniffed = True
         else:
             shared = ports.setdefault(number, _OnPort())
             routes = self._tcp(entry, port, (entry.host,) if port.protocol in _TLS else ())
@@ -120,9 +120,7 @@ class Listeners:
     def _add_pods(
         self, entry: Entry, port: Port, tables: Tables, by_address: dict[tuple[str, int], Target]
     ) -> None:
-        """Istio: a headless Service's TCP port listens on the address of each pod."""
-        if not entry.headless:
-            return
+        """Istio: a headless Service's port listens on the address of each pod, unless it is HTTP."""
         target = self._of_service(entry, port, tables)
         for endpoint, _ in entry.endpoints.get(port.number, ()):
             by_address.setdefault((endpoint.address, endpoint.port), target)
@@ -144,7 +142,13 @@ class Listeners:
                     found.extend(tls_routes(vs, place, addresses, self.compiling))
                 elif not found:  # the first that applies
                     found.extend(tcp_routes(vs, place, addresses, self.compiling))
-        return tuple(found) or (default_tcp_route(entry, port.number, sni),)
+        if not found:
+            return (default_tcp_route(entry, port.number, sni),)
+        # Istio: with tls rules nothing is left of the service's own route; other names pass through.
+        return (*found, self._rest()) if port.protocol in _TLS and not sni else tuple(found)
+
+    def _rest(self) -> TcpRoute:
+        return _TO_PASSTHROUGH if self.view.allow_any else _TO_BLACK_HOLE
 
     def _on_port(self, number: int, found: _OnPort, tables: Tables) -> Target:
         opaque = (*found.tls, *found.tcp)
@@ -153,6 +157,6 @@ class Listeners:
         if not opaque and not found.sniffed:
             return self.memo.get(("port", self.view, number), (table,), Target, Protocol.HTTP, table, ())
         protocol = Protocol.AUTO if http else (Protocol.TLS if found.tls else Protocol.TCP)
-        rest = () if found.tcp else (_TO_PASSTHROUGH if self.view.allow_any else _TO_BLACK_HOLE,)
+        rest = () if found.tcp else (self._rest(),)
         made = Target(protocol, table, (*opaque, *rest))
         return self.memo.same(("opaque port", self.view, number), made)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from devmesh.config.documents.virtualservice import (
     HTTPMatchRequest,
+    HTTPRoute,
     L4MatchAttributes,
+    TCPRoute,
     TLSMatchAttributes,
+    TLSRoute,
     VirtualServiceSpec,
 )
 from devmesh.model.host import matches, qualify, specificity
@@ -40,7 +43,10 @@ class VirtualService:
         return self.loaded.namespace
 
     def seen_by(self, view: View) -> bool:
-        return is_exported(self.export_to, self.namespace, view.namespace)
+        """Istio: a Sidecar's hosts choose among VirtualServices, too, by their namespace and hosts."""
+        if not is_exported(self.export_to, self.namespace, view.namespace):
+            return False
+        return view.egress is None or any(view.sees(self.namespace, host) for host in self.hosts)
 
 
 class VirtualServices:
@@ -103,6 +109,16 @@ class VirtualServices:
         for pattern, vs in self._wild:
             if vs.seen_by(view) and (len(vs.hosts) > 1 or not several):
                 yield pattern, vs
+
+    def destinations(self, view: View, domain: str) -> Iterator[str]:
+        """Yield the hosts that the rules of a view's VirtualServices lead to."""
+        for vs in self.all:
+            if MESH in vs.gateways and vs.seen_by(view):
+                spec = vs.loaded.spec
+                rules: list[HTTPRoute | TLSRoute | TCPRoute]
+                rules = [*(written.route for written in vs.http), *spec.tls, *spec.tcp]
+                targets = (found.destination for rule in rules for found in rule.route)
+                yield from (qualify(d.host, vs.namespace, domain) for d in targets if d)
 
     def of_gateway(self, gateway: str, view: View) -> Iterator[VirtualService]:
         """Yield those bound to a gateway (namespace/name), the oldest first."""

@@ -37,8 +37,9 @@ class Snapshot:
         names: What DNS answers: fully qualified host (or ``*.suffix``) to addresses, virtual ones
             or, for headless services, those of the ready instances. Empty: a name without address.
         aliases: What DNS answers with a CNAME: the host of an ExternalName Service to its external name.
-        backends: For callers without a proxy, what kube-proxy knows: (virtual address, port) to the
-            ready (address, port)s behind it.
+        backends: What kube-proxy knows: (virtual address, port) to the ready (address, port)s behind it.
+            For callers without a proxy, and for what a proxy passes through to such an address (a
+            Service that a Sidecar hides, say).
     """
 
     version: int = 0

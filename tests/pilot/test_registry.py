@@ -289,7 +289,7 @@ tls: [{match: [{sniHosts: [web.example]}], route: [{destination: {host: other}}]
         ),
     )
     assert made.connect("client", "web:443", sni="web.example").workload == "other"
-    assert made.connect("client", "web:443", sni="web").refused  # as in Istio: no filter chain is left
+    assert made.connect("client", "web:443", sni="web").cluster == "PassthroughCluster"
 
 
 def test_tcp_rules_of_every_virtual_service_count() -> None:

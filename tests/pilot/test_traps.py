@@ -186,6 +186,37 @@ def test_a_rule_that_is_not_exported_does_not_reach_other_namespaces() -> None:
     assert _cluster(made_, f"outbound|9080||{FULL}", "web/other-0").balancing.value == "LEAST_REQUEST"
 
 
+def test_gateways_ask_their_root_namespace_last() -> None:
+    made_ = mesh(
+        INGRESS,
+        TWO_VERSIONS,
+        rule("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}", "all", "istio-system", "'*.local'"),
+        rule(SUBSETS),
+    )
+    gateway = "istio-system/istio-ingressgateway-0"
+    cluster = _cluster(made_, f"outbound|9080|v1|{FULL}", gateway)
+    assert cluster.tls.mode.value == "AUTO"
+    made_.apply(
+        rule(
+            "exportTo: [.]\ntrafficPolicy: {tls: {mode: DISABLE}}",
+            "private",
+            "istio-system",
+            FULL,
+        )
+    )
+    assert _cluster(made_, f"outbound|9080||{FULL}", gateway).tls.mode.value == "DISABLE"
+
+
+def test_a_rule_that_selects_clients_comes_first() -> None:
+    selecting = (
+        "workloadSelector: {matchLabels: {app: client}}\ntrafficPolicy: {loadBalancer: {simple: RANDOM}}"
+    )
+    made_ = made(rule("trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}"), rule(selecting, "selecting"))
+    name = f"outbound|9080||{FULL}"
+    balancing = [_cluster(made_, name, client).balancing.value for client in ("client-0", "reviews-0")]
+    assert balancing == ["RANDOM", "ROUND_ROBIN"]
+
+
 def test_rules_of_one_namespace_for_one_host_are_merged() -> None:
     made_ = made(
         rule("subsets: [{name: v1, labels: {version: v1}}]", name="one"),

@@ -112,6 +112,18 @@ def test_a_sidecar_may_forbid_what_the_mesh_allows() -> None:
     assert made.get("other/b", "unknown.example").status is None
 
 
+def test_a_sidecar_chooses_virtual_services_and_keeps_what_they_lead_to() -> None:
+    rule = """
+hosts: [c.default.svc.cluster.local]
+http: [{route: [{destination: {host: b.other.svc.cluster.local}}]}]
+"""
+    made = with_sidecar("egress: [{hosts: ['./*']}]")
+    made.apply(istio("VirtualService", "foreign", rule, "third"))
+    assert made.get("a", "c").workload == "c"
+    made.apply(istio("VirtualService", "own", rule))
+    assert made.get("a", "c").workload == "b"
+
+
 def test_proxies_that_see_the_same_share_one_outbound() -> None:
     proxies = mesh(A, service("c"), ELSEWHERE).compile().snapshot.proxies
     assert proxies["a-0"].outbound is proxies["c-0"].outbound
