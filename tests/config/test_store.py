@@ -204,6 +204,17 @@ def test_a_namespace_waits_until_it_is_empty(store: Store) -> None:
     assert store.get(kinds.NAMESPACE, "", "shop") is None
 
 
+def test_events_written_while_a_namespace_ends_do_not_keep_it(store: Store) -> None:
+    store.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+    last = store.create(kinds.POD, {**pod(), "metadata": {"name": "p", "namespace": "shop"}})
+    namespace = Key(kinds.NAMESPACE, "", "shop")
+    store.delete(namespace)
+    event = store.create(kinds.EVENT, {"metadata": {"name": "killing", "namespace": "shop"}})
+    store.remove(last.key)
+    assert store.by_key(namespace) is None
+    assert store.by_key(event.key) is None
+
+
 def test_an_empty_namespace_is_gone_at_once(store: Store) -> None:
     namespace = store.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
     store.delete(namespace.key)
