@@ -10,6 +10,7 @@ from devmesh.runtime.docker.engine import MESH_LABEL, Engine, explanation
 from devmesh.runtime.docker.holder import IMAGE, REPOSITORY, TAG, image_tar
 from devmesh.runtime.docker.images import Build, Images
 from devmesh.runtime.docker.sandbox import DockerSandbox, Network, create_holder, remove
+from devmesh.runtime.network.selection import Selection
 from devmesh.runtime.pods.backend import Image, SandboxProblem, SandboxSpec
 
 DOCKER_DNS = "127.0.0.11"  # the engine's own resolver, inside every container of a user-defined network
@@ -77,8 +78,9 @@ class DockerBackend:
                 namespace=spec.namespace,
                 addresses=addresses,
                 nameservers=(DOCKER_DNS,),
+                selection=Selection.of(spec.annotations),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             await remove(self._engine, holder)
             raise SandboxProblem(
                 f"the pod's namespace could not be entered: {error}; see `devmesh doctor`"

@@ -12,6 +12,7 @@ from devmesh.runtime.docker.container import DockerContainer
 from devmesh.runtime.docker.engine import MESH_LABEL, ROLE_LABEL, Engine, explanation
 from devmesh.runtime.docker.holder import IMAGE
 from devmesh.runtime.docker.stream import HijackFailed, hijack
+from devmesh.runtime.network.selection import Selection
 from devmesh.runtime.pods.backend import ContainerSpec, SandboxProblem, SandboxSpec, StartProblem
 
 NAME_LIMIT = 200
@@ -30,6 +31,7 @@ class Network(Protocol):
         namespace: str,
         addresses: Sequence[str],
         nameservers: Sequence[str],
+        selection: Selection,
     ) -> object:
         """Put rules and listeners into a namespace, given by a process in it.
 
