@@ -47,6 +47,9 @@ class Home(Protocol):
     def changed(self) -> None:
         """Write the pod's status: a container has something new to say."""
 
+    def say_notes(self, sandbox: Sandbox) -> None:
+        """Record what the sandbox says has no effect here, once."""
+
 
 class ContainerRunner:
     """Starts a container, watches it, and starts it again as its pod's restart policy wants.
@@ -199,6 +202,7 @@ class ContainerRunner:
             with trio.move_on_after(_CONFIG_RETRY):
                 await self._home.node.store.changed()
         container = await sandbox.start(spec)
+        self._home.say_notes(sandbox)
         self._event("Normal", "Created", f"Created container: {self.name}")
         return container
 

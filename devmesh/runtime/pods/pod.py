@@ -183,7 +183,6 @@ class PodRunner:
             nursery.cancel_scope.cancel()
         if lost.is_set():
             self._forget_runs()
-        self._say_notes(sandbox)
 
     async def _watch_sandbox(self, sandbox: Sandbox, scope: trio.CancelScope, lost: trio.Event) -> None:
         why = await sandbox.wait_lost()
@@ -206,7 +205,6 @@ class PodRunner:
                     return False
             if self.stopping:
                 return False
-        self._say_notes(sandbox)
         return True
 
     async def _until_stopped(self) -> None:
@@ -290,7 +288,8 @@ class PodRunner:
             )
         )
 
-    def _say_notes(self, sandbox: Sandbox) -> None:
+    def say_notes(self, sandbox: Sandbox) -> None:
+        """Record what the sandbox says has no effect here, once."""
         for note in sandbox.notes:
             if note not in self._said:
                 self._said.add(note)

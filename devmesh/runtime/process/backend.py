@@ -10,6 +10,7 @@ import trio
 from devmesh.runtime.network.addresses import AddressesExhausted
 from devmesh.runtime.network.selection import InvalidAnnotation, Selection
 from devmesh.runtime.pods.backend import Image, SandboxProblem, SandboxSpec
+from devmesh.runtime.process.cgroups import remove_unused
 from devmesh.runtime.process.images import Programs
 from devmesh.runtime.process.sandbox import PodNetwork, ProcessSandbox
 from devmesh.runtime.process.user import User
@@ -63,7 +64,8 @@ class ProcessBackend:
         return f"process://{platform.release().split('-')[0]}"
 
     async def open(self) -> None:
-        await trio.lowlevel.checkpoint()  # namespaces and processes of a crashed run have gone with it
+        # Namespaces and processes of a crashed run have gone with it; control groups stay.
+        await trio.to_thread.run_sync(remove_unused)
 
     async def ensure_image(self, image: str, policy: str | None) -> Image:
         await trio.lowlevel.checkpoint()

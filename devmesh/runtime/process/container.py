@@ -13,6 +13,7 @@ import trio
 
 from devmesh.runtime.access import ExecSession, NotRunning
 from devmesh.runtime.pods.backend import Exit, StartProblem, Stream
+from devmesh.runtime.process.cgroups import ControlGroup
 from devmesh.runtime.process.session import Ends, ProcessSession, open_pipes, open_terminal
 from devmesh.runtime.process.spawn import Child, Launch, LaunchFailed, spawn
 
@@ -26,15 +27,21 @@ class ProcessContainer:
     """`devmesh.runtime.pods.backend.Container` of a process. `launch` is how it was started."""
 
     def __init__(
-        self, name: str, child: Child, ends: Ends, launch: Launch, stop_signal: str | None = None
+        self,
+        name: str,
+        child: Child,
+        ends: Ends,
+        launch: Launch,
+        stop_signal: str | None = None,
+        group: ControlGroup | None = None,
     ) -> None:
         self._name = name
         self._child = child
         self._ends = ends
         self._launch = launch
         self._stop_signal = getattr(signal, stop_signal or "", signal.SIGTERM)
+        self._group = group
         self._sessions: set[ProcessSession] = set()
-        self._ended = False
 
     @property
     def id(self) -> str:
@@ -57,7 +64,9 @@ class ProcessContainer:
 
     async def wait(self) -> Exit:
         status = await self._child.wait()
-        self._ended = True
+        killed = status == 128 + signal.SIGKILL
+        if killed and self._group is not None and self._group.was_out_of_memory():
+            return Exit(status, "OOMKilled")
         return Exit(status)
 
     async def signal(self, number: int) -> None:
@@ -110,6 +119,8 @@ class ProcessContainer:
             if self._child.status is not None:
                 self._child.close()
             await self._ends.aclose()
+            if self._group is not None:
+                self._group.remove()
 
 
 async def _relay(
@@ -127,9 +138,13 @@ async def _relay(
 
 
 async def start_process(
-    name: str, launch: Launch, turn: trio.Lock, stop_signal: str | None = None
+    name: str,
+    launch: Launch,
+    turn: trio.Lock,
+    stop_signal: str | None = None,
+    group: ControlGroup | None = None,
 ) -> ProcessContainer:
-    """Start a container's process; `turn` is `spawn`'s.
+    """Start a container's process; `turn` is `spawn`'s. The container owns `group` from now on.
 
     Raises:
         StartProblem: A step failed; its message says which.
@@ -138,16 +153,17 @@ async def start_process(
     try:
         into = ends.theirs
         child = await spawn(launch, stdin=into[0], stdout=into[1], stderr=into[2], turn=turn)
-    except LaunchFailed as problem:
-        await ends.aclose()
-        raise _explained(problem, launch) from problem
-    except BaseException:
+    except BaseException as problem:
         with trio.CancelScope(shield=True):
             await ends.aclose()
+        if group is not None:
+            group.remove()
+        if isinstance(problem, LaunchFailed):
+            raise _explained(problem, launch) from problem
         raise
     finally:
         ends.close_theirs()
-    return ProcessContainer(name, child, ends, launch, stop_signal)
+    return ProcessContainer(name, child, ends, launch, stop_signal, group)
 
 
 def _explained(problem: LaunchFailed, launch: Launch) -> StartProblem:

@@ -356,6 +356,12 @@ def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
     raise Failed("exec", worst, f"{name}: {os.strerror(worst)}")
 
 
+def join_group(entrance: str) -> None:
+    descriptor = os.open(entrance, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(descriptor, b"0")
+    os.close(descriptor)
+
+
 def restore_signals() -> None:
     """Undo what Python does at its start: an ignored SIGPIPE would be inherited by the command."""
     import _signal  # type: ignore[import-not-found]  # `signal` itself takes milliseconds to import
@@ -373,6 +379,8 @@ def main(descriptor: int) -> None:
     try:
         libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
         restore_signals()
+        for entrance in spec["cgroups"]:
+            join_group(entrance)
         enter(spec)
         notes = build(spec) if spec["join"] is None else []
         for note in notes:

@@ -10,6 +10,7 @@ from typing import Protocol
 import trio
 
 from devmesh.runtime.pods.backend import ContainerSpec, SandboxSpec, StartProblem
+from devmesh.runtime.process.cgroups import ControlGroup, limited
 from devmesh.runtime.process.container import ProcessContainer, private_folder, start_process
 from devmesh.runtime.process.images import Program
 from devmesh.runtime.process.spawn import Launch, dropped_capabilities
@@ -56,8 +57,9 @@ class ProcessSandbox:
         return tuple(self._notes)
 
     async def start(self, spec: ContainerSpec) -> ProcessContainer:
-        self._note_without_effect(spec)
-        container = await start_process(spec.name, self._launch(spec), self._turn, spec.stop_signal)
+        group = self._limited(spec)
+        launch = self._launch(spec, group)
+        container = await start_process(spec.name, launch, self._turn, spec.stop_signal, group)
         self._notes |= dict.fromkeys(container.notes)
         self._containers.add(container)
         return container
@@ -76,7 +78,7 @@ class ProcessSandbox:
                 release, self._release = self._release, None
                 release()
 
-    def _launch(self, spec: ContainerSpec) -> Launch:
+    def _launch(self, spec: ContainerSpec, group: ControlGroup | None) -> Launch:
         program = spec.image.handle
         assert isinstance(program, Program)
         user = self._user if spec.user is None else User.of(spec.user)
@@ -101,6 +103,7 @@ class ProcessSandbox:
             else dropped_capabilities(spec.capabilities_add, spec.capabilities_drop),
             read_only_root=spec.read_only_root,
             all_devices=spec.privileged,
+            cgroups=group.entrances if group else (),
         )
 
     def _files(self) -> tuple[tuple[str, bytes], ...]:
@@ -117,11 +120,17 @@ class ProcessSandbox:
             ("/etc/hostname", _text([name])),
         )
 
-    def _note_without_effect(self, spec: ContainerSpec) -> None:
-        if spec.cpu is not None or spec.memory is not None:
-            self._notes[
-                "resources.limits have no effect on processes (Docker enforces them: --runtime docker)"
-            ] = None
+    def _limited(self, spec: ContainerSpec) -> ControlGroup | None:
+        """Return a control group for the limits; where none can be made, say that they have no effect."""
+        if spec.cpu is None and spec.memory is None:
+            return None
+        group = None
+        if self._network.userns_fd is None:
+            group = limited(f"{self._spec.id}.{spec.name}.{spec.attempt}", spec.cpu, spec.memory)
+        if group is None:
+            note = "resources.limits have no effect here: devmesh may not write control groups"
+            self._notes[f"{note} (as root it may; Docker enforces them too: --runtime docker)"] = None
+        return group
 
 
 def _first(value: int | None, otherwise: int) -> int:

@@ -61,6 +61,7 @@ class Launch:
     drop: tuple[int, ...] | None = None
     read_only_root: bool = False
     all_devices: bool = False
+    cgroups: tuple[str, ...] = ()
     tty: bool = False
 
 
@@ -228,6 +229,7 @@ def _as_spec(launch: Launch, status: int) -> dict[str, Any]:
         "drop": launch.drop,
         "read_only_root": launch.read_only_root,
         "all_devices": launch.all_devices,
+        "cgroups": list(launch.cgroups),
         "tty": launch.tty,
     }
 

@@ -304,3 +304,16 @@ async def test_nothing_is_left_after_a_stop(place: Any) -> None:
     await place.runtime.stop()
     assert commands("76543") == []
     assert place.store.list(POD)
+
+
+async def test_limits_are_enforced_or_said_to_have_no_effect(place: Any) -> None:
+    eat = "x = bytearray(200 << 20); print(len(x))"
+    limits = {"resources": {"limits": {"memory": "50Mi", "cpu": "500m"}}}
+    command = {"command": [sys.executable, "-S", "-c", eat]}
+    await place.run("a", {**command, **limits}, wait=False, restartPolicy="Never")
+    await place.until(lambda: place.status("a").get("phase") in ("Failed", "Succeeded"))
+    terminated = place.status("a")["containerStatuses"][0]["state"]["terminated"]
+    if place.status("a")["phase"] == "Succeeded":
+        assert any("limits have no effect" in message for message in warnings(place, "a"))
+    else:
+        assert (terminated["reason"], terminated["exitCode"]) == ("OOMKilled", 137)
