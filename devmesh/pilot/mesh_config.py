@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from devmesh.config import kinds
-from devmesh.config.documents.scalars import Duration
-from devmesh.config.documents.virtualservice import HTTPRetry
+from devmesh.config.decode import check
+from devmesh.config.meshconfig import ROOT_NAMESPACE, MeshConfig
 from devmesh.config.store import Store, Stored
 from devmesh.config.typed import convert
 from devmesh.pilot import actions
@@ -18,71 +18,64 @@ from devmesh.pilot.settings import Settings
 from devmesh.snapshot.snapshot import MeshSettings
 from devmesh.traffic.retry import DEFAULT
 
-_ROOT, _NAME, _KEY = "istio-system", "istio", "mesh"
+_NAME, _KEY = "istio", "mesh"
 DEFAULTS = Settings()
 
 
 def settings(store: Store, memo: Memo, problems: Problems) -> Settings:
-    """Return MeshConfig in force; Istio's defaults for what isn't there or can't be read."""
-    stored = store.get(kinds.CONFIG_MAP, _ROOT, _NAME)
+    """Return MeshConfig in force; Istio's defaults where there is none, or none that can be read."""
+    stored = store.get(kinds.CONFIG_MAP, ROOT_NAMESPACE, _NAME)
     if stored is None:
         return DEFAULTS
-    with problems.contained(stored):
-        return memo.get(("mesh config", stored.key), (stored,), _read, stored, problems)
-    return DEFAULTS
+    found, complaint = memo.get(("mesh config", stored.key), (stored,), _read, stored)
+    if complaint:
+        problems.add("DM0302", "error", stored, f"data.{_KEY}", f"{complaint}; Istio's defaults are in force")
+    return found
 
 
-def _read(stored: Stored, problems: Problems) -> Settings:
-    text = (stored.raw.get("data") or {}).get(_KEY) or ""
+def _read(stored: Stored) -> tuple[Settings, str]:
     try:
-        mesh = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        problems.add(
-            "DM0302",
-            "error",
-            stored,
-            f"data.{_KEY}",
-            f"not YAML, so that Istio's defaults are in force: {' '.join(str(error).split())}",
-        )
-        return DEFAULTS
-    return of_mesh(mesh)
+        values = yaml.safe_load((stored.raw.get("data") or {}).get(_KEY) or "") or {}
+        clean, causes = check(values, MeshConfig, snake_case=True)
+        if causes:
+            return DEFAULTS, "; ".join(f"{cause.path}: {cause.message}" for cause in causes)
+        return of_mesh(convert(clean, MeshConfig)), ""
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        return DEFAULTS, f"it cannot be read ({' '.join(str(error).split())})"
 
 
-def of_mesh(mesh: dict[str, Any]) -> Settings:
-    """Translate MeshConfig as JSON has it (``outboundTrafficPolicy: {mode: REGISTRY_ONLY}``)."""
-    policy = (mesh.get("outboundTrafficPolicy") or {}).get("mode") or "ALLOW_ANY"
-    retry = mesh.get("defaultHttpRetryPolicy")
+def of_mesh(config: MeshConfig) -> Settings:
+    """Translate MeshConfig; what is not given has Istio's default."""
+    policy = config.outbound_traffic_policy
+    retry = config.default_http_retry_policy
+    defaults = DEFAULTS
+    timeout = config.connect_timeout
     return Settings(
-        mesh=_mesh_settings(mesh),
-        allow_any=policy != "REGISTRY_ONLY",
-        auto_mtls=mesh.get("enableAutoMtls", True) is not False,
-        connect_timeout=_seconds(mesh.get("connectTimeout"), 10.0),
-        h2_upgrade=mesh.get("h2UpgradePolicy") == "UPGRADE",
-        retry=actions.retry(convert(retry, HTTPRetry), DEFAULT) if retry else DEFAULT,
-        service_export_to=_names(mesh.get("defaultServiceExportTo")),
-        virtual_service_export_to=_names(mesh.get("defaultVirtualServiceExportTo")),
-        destination_rule_export_to=_names(mesh.get("defaultDestinationRuleExportTo")),
+        mesh=_mesh_settings(config),
+        allow_any=policy is None or policy.mode != "REGISTRY_ONLY",
+        auto_mtls=config.enable_auto_mtls is not False,
+        connect_timeout=defaults.connect_timeout if timeout is None else float(timeout),
+        h2_upgrade=config.h2_upgrade_policy == "UPGRADE",
+        retry=actions.retry(retry, DEFAULT) if retry else DEFAULT,
+        service_export_to=config.default_service_export_to or defaults.service_export_to,
+        virtual_service_export_to=config.default_virtual_service_export_to
+        or defaults.virtual_service_export_to,
+        destination_rule_export_to=config.default_destination_rule_export_to
+        or defaults.destination_rule_export_to,
     )
 
 
-def _mesh_settings(mesh: dict[str, Any]) -> MeshSettings:
-    tracing = (mesh.get("defaultConfig") or {}).get("tracing") or {}
-    enabled = mesh.get("enableTracing", True) is not False
-    sampling = tracing.get("sampling")
+def _mesh_settings(config: MeshConfig) -> MeshSettings:
+    tracing: Any = config.default_config.tracing if config.default_config else None
+    sampling = 1.0 if tracing is None or tracing.sampling is None else tracing.sampling
+    defaults = MeshSettings()
+    sniffing = config.protocol_detection_timeout
     return MeshSettings(
-        trust_domain=mesh.get("trustDomain") or "cluster.local",
-        root_namespace=mesh.get("rootNamespace") or _ROOT,
-        access_log=mesh.get("accessLogFile") or "",
-        access_log_json=mesh.get("accessLogEncoding") == "JSON",
-        access_log_format=mesh.get("accessLogFormat") or "",
-        sampling_percent=(1.0 if sampling is None else float(sampling)) if enabled else 0.0,
-        sniff_timeout=_seconds(mesh.get("protocolDetectionTimeout"), MeshSettings().sniff_timeout),
+        trust_domain=config.trust_domain or defaults.trust_domain,
+        root_namespace=config.root_namespace or defaults.root_namespace,
+        access_log=config.access_log_file,
+        access_log_json=config.access_log_encoding == "JSON",
+        access_log_format=config.access_log_format,
+        sampling_percent=sampling if config.enable_tracing is not False else 0.0,
+        sniff_timeout=defaults.sniff_timeout if sniffing is None else float(sniffing),
     )
-
-
-def _seconds(text: Any, absent: float) -> float:
-    return float(Duration.parse(text)) if text else absent
-
-
-def _names(written: Any) -> tuple[str, ...]:
-    return tuple(str(name) for name in written) if written else ("*",)

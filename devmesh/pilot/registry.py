@@ -73,13 +73,11 @@ class Entry:
 class Registry:
     """All entries, by host; of two with one host a Kubernetes Service comes first, then the oldest.
 
-    `shape` stays the same object as long as services and their ports do, `token` as long as what is
-    behind them does, too.
+    `shape` stays the same object as long as services and their ports do.
     """
 
     def __init__(self, entries: Sequence[Entry], memo: Memo) -> None:
         self.entries = entries
-        self.token = memo.token("entries", tuple(entries))
         self.shape = memo.token("services", tuple(entry.service for entry in entries))
         self._memo = memo
         self._by_host: dict[str, list[Entry]] = {}
