@@ -38,6 +38,7 @@ _SYSCALLS = {"x86_64": (56, 155), "aarch64": (220, 41), "riscv64": (220, 41)}  #
 # Top folders that are not overlaid: made anew, or the host's own.
 _FRESH = {"tmp": 0o1777, "run": 0o755, "lost+found": 0o700}
 _HOST = ("sys", "proc")
+_WRITTEN = ("hosts", "resolv.conf", "hostname")  # below /etc
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts")
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",
@@ -139,7 +140,7 @@ class Tree:
         with os.scandir("/") as entries:
             for entry in entries:
                 self.top_entry(entry, mounts, plain)
-        if plain:
+        if "/usr" in plain:  # that of others may be as it is: without root, other mounts inside prevent it
             names = " ".join(plain)
             self.notes.append(f"no overlay of {names}: what is written there is written on this machine")
         self.make_devices()
@@ -162,10 +163,14 @@ class Tree:
             os.chmod(target, _FRESH[name])
         else:
             os.mkdir(target)
-            if name in _HOST or not self.overlay(source, target):
+            if name in _HOST:
                 mount(source, target, "", MS_BIND | MS_REC)
-                if name not in _HOST:
-                    plain.append(source)
+            elif not self.overlay(source, target):
+                plain.append(source)
+                if name == "etc":
+                    self.scatter(source, target)
+                else:
+                    mount(source, target, "", MS_BIND | MS_REC)
 
     def make_devices(self) -> None:
         """Make /dev as a container has it: a mount below the host's own would need a file there."""
@@ -204,6 +209,22 @@ class Tree:
             return False
         self.layers.add(os.stat(target).st_dev)
         return True
+
+    def scatter(self, source: str, target: str) -> None:
+        """Show each entry of a folder by itself, so that other files can lie beside them: no overlay's."""
+        with os.scandir(source) as entries:
+            for entry in entries:
+                path = f"{target}/{entry.name}"
+                if entry.name in _WRITTEN:
+                    continue
+                if entry.is_symlink():
+                    os.symlink(os.readlink(entry.path), path)
+                    continue
+                if entry.is_dir():
+                    os.mkdir(path)
+                else:
+                    os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC))
+                mount(entry.path, path, "", MS_BIND | MS_REC)
 
     def bind_same(self, path: str) -> None:
         """Show the host's `path` at the same place."""
