@@ -14,7 +14,6 @@ from devmesh.runtime.pods.backend import (
     Exit,
     Image,
     ImageProblem,
-    SandboxProblem,
     SandboxSpec,
     StartProblem,
     Stream,
@@ -171,6 +170,7 @@ class FakeBackend:
         broken: What starting a container of an image raises.
         exits: Images whose containers end at once, with their exit status.
         answers: What commands answer in new containers.
+        refuses: What making a sandbox raises.
     """
 
     name = "fake"
@@ -182,7 +182,7 @@ class FakeBackend:
         self.broken: dict[str, StartProblem] = {}
         self.exits: dict[str, int] = {}
         self.answers: Answer = lambda command: (0, b"")
-        self.refuses: SandboxProblem | None = None
+        self.refuses: Exception | None = None
         self.is_closed = False
         self._count = 0
 

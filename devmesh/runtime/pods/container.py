@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ from devmesh.config.store import Raw, Stored
 from devmesh.runtime.pods.backend import Container, Exit, Image, ImageProblem, Sandbox, StartProblem
 from devmesh.runtime.pods.backoff import Backoff
 from devmesh.runtime.pods.environment import ConfigProblem
-from devmesh.runtime.pods.health import run_hook, watch_health
-from devmesh.runtime.pods.logs import ContainerLog
+from devmesh.runtime.pods.health import run_hook, takes_time, watch_health
+from devmesh.runtime.pods.logs import ContainerLog, last_lines
 from devmesh.runtime.pods.node import Node
 from devmesh.runtime.pods.spec import container_spec
 from devmesh.runtime.pods.status import ContainerView
@@ -23,6 +24,7 @@ from devmesh.runtime.pods.volumes import Volumes
 T = TypeVar("T")
 _PULL_BACKOFF = 10.0
 _CONFIG_RETRY = 2.0
+_MESSAGE_BYTES, _MESSAGE_LOG_BYTES, _MESSAGE_LINES = 4096, 2048, 80  # kubelet's bounds
 _DRAIN = 1.0  # seconds for the last of the output, once the container has ended
 _FULL_PIECE = 1 << 16
 _BREATH = 0.002  # after a full piece of output: a container that floods its log must not hold up the rest
@@ -134,9 +136,10 @@ class ContainerRunner:
             self.view.ready = ready
             self._home.changed()
 
-    def set_started(self) -> None:
+    def set_started(self, ready: bool) -> None:
         """Note that its startup probe has succeeded: what waits for it may go on."""
         self.view.started = True
+        self.view.ready = ready
         self.has_started.set()
         self._home.changed()
 
@@ -194,6 +197,7 @@ class ContainerRunner:
                     self._home.volumes,
                     self._home.addresses,
                     self._attempt,
+                    self._message_file(),
                 )
                 break
             except ConfigProblem as problem:
@@ -239,6 +243,8 @@ class ContainerRunner:
         self.view.container_id = container.id
         self.view.state = {"running": {"startedAt": started}}
         self._event("Normal", "Started", f"Started container {self.name}")
+        if takes_time(self.raw):
+            self._home.changed()
         try:
             async with trio.open_nursery() as around:
                 around.start_soon(self._keep_log, container)
@@ -297,8 +303,8 @@ class ContainerRunner:
             "startedAt": started,
             "finishedAt": self._home.node.store.timestamp(),
         }
-        if ended.message:
-            terminated["message"] = ended.message
+        if message := ended.message or self._last_words(ended):
+            terminated["message"] = message
         if self.view.container_id:
             terminated["containerID"] = self.view.container_id
         self.view.state = {"terminated": terminated}
@@ -306,6 +312,27 @@ class ContainerRunner:
         if self.view.kind == "init" and ended.code == 0:
             self.view.ready = True
         self._home.changed()
+
+    def _message_file(self) -> Path:
+        """Make the file for what the container wants to say at its end; any user may write it."""
+        file = self._home.folder / "messages" / f"{self.name}.{self._attempt}"
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        file.chmod(0o666)
+        return file
+
+    def _last_words(self, ended: Exit) -> str:
+        """Return its termination message, or the end of its log where it says so and has failed."""
+        file = self._home.folder / "messages" / f"{self.name}.{self._attempt - 1}"
+        with contextlib.suppress(OSError):
+            with file.open("rb") as opened:
+                message = opened.read(_MESSAGE_BYTES).decode(errors="replace")
+            file.unlink()
+            if message:
+                return message
+        if ended.code and self.raw.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            return last_lines(self.log_path(), _MESSAGE_LINES, _MESSAGE_LOG_BYTES)
+        return ""
 
     def _wait_for(self, reason: str, message: str) -> None:
         self.view.state = {"waiting": {"reason": reason, "message": message}}

@@ -26,7 +26,7 @@ class Patient(Protocol):
 
     def set_ready(self, ready: bool) -> None: ...
 
-    def set_started(self) -> None: ...
+    def set_started(self, ready: bool) -> None: ...
 
     async def kill(self, why: str, grace: float) -> None: ...
 
@@ -59,14 +59,18 @@ async def watch_health(patient: Patient, ward: Ward, container: Container) -> No
         startup, patient, ward, target
     ):
         return
-    patient.set_started()
+    patient.set_started(ready=not patient.raw.get("readinessProbe"))
     async with trio.open_nursery() as nursery:
         if readiness := patient.raw.get("readinessProbe"):
             nursery.start_soon(_watch_readiness, readiness, patient, target)
-        else:
-            patient.set_ready(True)
         if liveness := patient.raw.get("livenessProbe"):
             nursery.start_soon(_watch_liveness, liveness, patient, ward, target)
+
+
+def takes_time(raw: Raw) -> bool:
+    """Tell whether a container can be running for a while without being ready."""
+    probes = raw.get("startupProbe") or raw.get("readinessProbe")
+    return bool(probes or (raw.get("lifecycle") or {}).get("postStart"))
 
 
 def target_of(patient: Patient, ward: Ward, container: Container) -> Target:

@@ -16,6 +16,7 @@ from devmesh.runtime.pods.pod import PodRunner, pod_folder
 
 log = logging.getLogger(__name__)
 
+_AFTER_FAILURE = 5.0
 _TERMINAL = ("Succeeded", "Failed")
 
 
@@ -35,7 +36,8 @@ class Kubelet:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run what is there and what comes, until cancelled."""
-        clear_last_run(self.node)
+        kept = clear_last_run(self.node)
+        await trio.to_thread.run_sync(_sweep, self.node, kept)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self.node.store.subscribe(self._noticed)
@@ -89,13 +91,13 @@ class Kubelet:
             return
         runner = PodRunner(self.node, pod)
         self._runners[pod.uid] = runner
-        try:
-            await runner.run()
-        except Exception:
-            log.exception("the runner of pod %s/%s failed", pod.namespace, pod.name)
-            self.node.events.record(
-                pod, "Warning", "Failed", "devmesh failed to run this pod: its log says why"
-            )
+        while not runner.is_over:
+            try:
+                await runner.run()
+            except Exception as problem:  # a full disk, say: this pod's alone
+                log.exception("the runner of pod %s/%s failed", pod.namespace, pod.name)
+                self.node.events.record(pod, "Warning", "FailedSync", f"error syncing pod: {problem!r}")
+                await runner.pause(_AFTER_FAILURE)
 
     def _admitted(self, key: Key) -> Stored | None:
         pod = self.node.store.by_key(key)
@@ -117,8 +119,8 @@ class Kubelet:
             self.node.store.remove(pod.key)
 
 
-def clear_last_run(node: Node) -> None:
-    """Forget what the last process has left: no pod of it runs any more.
+def clear_last_run(node: Node) -> set[Path]:
+    """Forget what the last process has left, and return the folders to keep: no pod of it runs any more.
 
     Pods with a controller are removed, which makes new ones; bare pods begin anew; what had ended
     (Jobs' pods) stays as it is.
@@ -133,7 +135,7 @@ def clear_last_run(node: Node) -> None:
             kept.add(pod_folder(node.pods, pod))
         elif pod.raw.get("status"):
             node.store.update(POD, {**pod.raw, "status": {"phase": "Pending"}}, status=True)
-    _sweep(node, kept)
+    return kept
 
 
 def _sweep(node: Node, kept: set[Path]) -> None:

@@ -129,6 +129,18 @@ async def read_log(
         reader.close()
 
 
+def last_lines(path: Path, lines: int, size: int) -> str:
+    """Return the end of a log's newest file: at most so many lines and bytes."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4 * size))
+            end = file.read().split(b"\n")[-lines - 1 :]
+    except OSError:
+        return ""
+    texts = [line.split(b" ", 3)[-1] for line in end if line]
+    return b"\n".join(texts)[-size:].decode(errors="replace")
+
+
 class _Reader:
     """Reads what a growing log gets, over its rotations. Without a log there is nothing more."""
 

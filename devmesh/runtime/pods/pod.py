@@ -41,6 +41,7 @@ class PodRunner:
         self._said: set[str] = set()
         self._early = trio.CancelScope()
         self._finished = trio.Event()
+        self._stop_asked = trio.Event()
 
     def runner(self, container: str) -> ContainerRunner | None:
         """Return the runner of a container by name; None for others, and for the proxy."""
@@ -52,15 +53,23 @@ class PodRunner:
 
     async def run(self) -> None:
         """Live until the pod is complete or stopped; what then remains is its folder."""
-        self._started = self.node.store.timestamp()
+        self._started = self._started or self.node.store.timestamp()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.pod.raw["spec"].get("hostNetwork"):
+            self._tell("Warning", "NoEffect", "hostNetwork has no effect: the pod has a network of its own")
         self._tell("Normal", "Scheduled", f"Assigned {self.pod.namespace}/{self.pod.name} to this machine")
         self.changed()
+        self._finished = trio.Event()
         try:
-            while not self._is_over():
+            while not self.is_over:
                 await self._live()
         finally:
             self._finished.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not for longer than until it is stopped."""
+        with trio.move_on_after(seconds):
+            await self._stop_asked.wait()
 
     async def stop(self, grace: float) -> None:
         """End it: not ready from now on, then its containers in parallel, within `grace` seconds each."""
@@ -68,6 +77,7 @@ class PodRunner:
             await self._finished.wait()
             return
         self.stopping = True
+        self._stop_asked.set()
         self.changed()
         self._early.cancel()
         async with trio.open_nursery() as nursery:
@@ -231,14 +241,16 @@ class PodRunner:
     async def _close_sandbox(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
         self.node.instances.remove(self.pod.uid)
-        if self.proxy is not None and self._is_over() and "running" in self.proxy.state:
+        if self.proxy is not None and self.is_over and "running" in self.proxy.state:
             self.proxy.state = _ended(self.proxy.state["running"], self.node.store.timestamp())
             self.proxy.ready = self.proxy.started = False
         if sandbox is not None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
                 await sandbox.aclose()
 
-    def _is_over(self) -> bool:
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be started."""
         return self._complete or self.stopping or bool(self._failed)
 
     # Telling

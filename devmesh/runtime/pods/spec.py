@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from devmesh.config.documents.scalars import amount
 from devmesh.config.store import Raw, Store, Stored
-from devmesh.runtime.pods.backend import ContainerSpec, Image
+from devmesh.runtime.pods.backend import ContainerSpec, Image, Mount
 from devmesh.runtime.pods.environment import expand, variables
 from devmesh.runtime.pods.volumes import Volumes
 
@@ -17,8 +20,12 @@ def container_spec(
     volumes: Volumes,
     addresses: tuple[str, ...],
     attempt: int,
+    message_file: Path | None = None,
 ) -> ContainerSpec:
     """Resolve everything that a container refers to.
+
+    Args:
+        message_file: What the container sees at its terminationMessagePath.
 
     Raises:
         ConfigProblem: A reference leads nowhere.
@@ -37,7 +44,7 @@ def container_spec(
         args=_expanded(raw.get("args"), env),
         env=tuple(env.items()),
         workdir=raw.get("workingDir") or None,
-        mounts=tuple(volumes.mounts(raw, env)),
+        mounts=(*volumes.mounts(raw, env), *_message(raw, message_file)),
         user=own.get("runAsUser", shared.get("runAsUser")),
         group=own.get("runAsGroup", shared.get("runAsGroup")),
         groups=(*((fs_group,) if fs_group is not None else ()), *(shared.get("supplementalGroups") or ())),
@@ -49,6 +56,11 @@ def container_spec(
         capabilities_drop=tuple(capabilities.get("drop") or ()),
         stop_signal=(raw.get("lifecycle") or {}).get("stopSignal"),
     )
+
+
+def _message(raw: Raw, file: Path | None) -> Iterator[Mount]:
+    if file is not None:
+        yield Mount(file, raw.get("terminationMessagePath") or "/dev/termination-log")
 
 
 def _expanded(words: list[str] | None, env: dict[str, str]) -> tuple[str, ...] | None:

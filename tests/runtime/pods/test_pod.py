@@ -7,10 +7,13 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import trio
 
 from devmesh.config.kinds import NAMESPACE, POD
 from devmesh.config.store import Raw
+from devmesh.runtime.access import LogOptions, NotRunning
+from devmesh.runtime.pods.backend import SandboxProblem
 
 MakePod = Callable[..., Raw]
 
@@ -228,3 +231,90 @@ async def test_stopping_the_runtime_keeps_the_objects(
     assert world.store.get(POD, "default", "a") is not None
     await world.settled()
     assert world.backend.is_closed
+
+
+async def test_hooks_run_after_the_start_and_before_the_end(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    commands: list[str] = []
+
+    def answer(command: Any) -> tuple[int, bytes]:
+        commands.append(command[0])
+        return 0, b""
+
+    world.backend.answers = answer
+    lifecycle = {
+        "postStart": {"exec": {"command": ["started"]}},
+        "preStop": {"exec": {"command": ["stopping"]}},
+    }
+    pod = world.put(POD, make_pod("a", {"lifecycle": lifecycle}))
+    await world.settled()
+    assert commands == ["started"]
+    world.store.delete(pod.key)
+    await world.settled()
+    assert commands == ["started", "stopping"]
+    assert world.container("a").signals == [signal.SIGTERM]
+
+
+async def test_a_failed_post_start_hook_restarts(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
+    world.backend.answers = lambda command: (1, b"no")
+    hook = {"lifecycle": {"postStart": {"exec": {"command": ["x"]}}}}
+    world.put(POD, make_pod("a", hook))
+    await world.settled()
+    assert status_of(world, "a")["restartCount"] >= 1
+    assert ("FailedPostStartHook", "PostStartHook failed: no") in world.events("a")
+
+
+async def test_a_startup_probe_that_fails_for_good_restarts(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    world.backend.answers = lambda command: (1, b"not yet")
+    probe = {"startupProbe": {"exec": {"command": ["x"]}, "periodSeconds": 5, "failureThreshold": 2}}
+    world.put(POD, make_pod("a", probe))
+    await trio.sleep(9)
+    assert status_of(world, "a")["restartCount"] == 0
+    assert not status_of(world, "a")["started"]
+    await trio.sleep(4)
+    assert status_of(world, "a")["restartCount"] == 1
+
+
+async def test_a_pod_that_cannot_be_run_is_tried_again(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    world.backend.refuses = RuntimeError("a bug")
+    world.put(POD, make_pod("a"))
+    await world.settled()
+    assert "FailedSync" in dict(world.events("a"))
+    world.backend.refuses = None
+    await trio.sleep(6)
+    assert status_of(world, "a")["ready"]
+
+
+async def test_an_outage_of_the_network_is_told_and_tried_again(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    world.backend.refuses = SandboxProblem("no address is free")
+    world.put(POD, make_pod("a"))
+    await trio.sleep(2)
+    assert "no address is free" in dict(world.events("a"))["FailedCreatePodSandBox"]
+    assert world.pod("a").raw["status"]["phase"] == "Pending"
+    world.backend.refuses = None
+    await trio.sleep(8)
+    assert status_of(world, "a")["ready"]
+
+
+async def test_the_proxys_log_is_the_access_log(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
+    world.put(NAMESPACE, {"metadata": {"name": "default", "labels": {"istio-injection": "enabled"}}})
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    pieces = world.runtime.logs("default", "a", "istio-proxy", LogOptions())
+    assert [piece async for piece in pieces] == [b"[access] " + pod.uid.encode()]
+    with pytest.raises(NotRunning, match="devmesh itself is the proxy"):
+        await world.runtime.exec("default", "a", "istio-proxy", ["sh"], stdin=False, tty=False)
+
+
+async def test_labels_that_change_reach_the_mesh(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    world.put(POD, {**make_pod("a"), "metadata": {"name": "a", "labels": {"version": "v2"}}})
+    assert world.runtime.instances.current[pod.uid].labels["version"] == "v2"

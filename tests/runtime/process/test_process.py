@@ -317,3 +317,13 @@ async def test_limits_are_enforced_or_said_to_have_no_effect(place: Any) -> None
         assert any("limits have no effect" in message for message in warnings(place, "a"))
     else:
         assert (terminated["reason"], terminated["exitCode"]) == ("OOMKilled", 137)
+
+
+async def test_a_container_may_say_why_it_ends(place: Any) -> None:
+    say = {"command": ["sh", "-c", "echo 'no database' > /dev/termination-log; exit 1"]}
+    log = {"command": ["sh", "-c", "echo 'it is broken'; exit 1"]}
+    fallback = {"name": "log", "terminationMessagePolicy": "FallbackToLogsOnError", **log}
+    await place.run("a", say, fallback, wait=False, restartPolicy="Never")
+    await place.until(lambda: place.status("a").get("phase") == "Failed")
+    states = [s["state"]["terminated"] for s in place.status("a")["containerStatuses"]]
+    assert [state["message"] for state in states] == ["no database\n", "it is broken"]
