@@ -149,6 +149,11 @@ class ContainerRunner:
             self._event("Normal", "Killing", f"Container {self.name} {why}")
             await self._end(self.container, grace)
 
+    async def kill_now(self) -> None:
+        """Kill it, whatever it was told before."""
+        if self.container is not None:
+            await self.container.signal(signal.SIGKILL)
+
     # Starting
 
     async def _until_stopped(self, action: Callable[..., Awaitable[T]], *args: object) -> T:

@@ -17,6 +17,7 @@ from devmesh.runtime.pods.pod import PodRunner, pod_folder
 log = logging.getLogger(__name__)
 
 _AFTER_FAILURE = 5.0
+_LAST_SECONDS = 5.0  # for what has been killed to be gone
 _TERMINAL = ("Succeeded", "Failed")
 
 
@@ -49,9 +50,14 @@ class Kubelet:
     async def stop(self, longest: float) -> None:
         """End all pods in parallel, each within its grace but `longest` seconds; the store keeps them."""
         self._shutting_down = True
-        async with trio.open_nursery() as nursery:
-            for runner in tuple(self._runners.values()):
-                nursery.start_soon(runner.stop, min(longest, _grace(runner.pod)))
+        with trio.move_on_after(longest):
+            async with trio.open_nursery() as nursery:
+                for runner in tuple(self._runners.values()):
+                    nursery.start_soon(runner.stop, min(longest, _grace(runner.pod)))
+        with trio.move_on_after(_LAST_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for runner in tuple(self._runners.values()):
+                    nursery.start_soon(runner.stop, 0.0)
 
     def _noticed(self, event: Event) -> None:
         nursery, stored = self._nursery, event.object

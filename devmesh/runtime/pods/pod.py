@@ -72,8 +72,13 @@ class PodRunner:
             await self._stop_asked.wait()
 
     async def stop(self, grace: float) -> None:
-        """End it: not ready from now on, then its containers in parallel, within `grace` seconds each."""
+        """End it: not ready from now on, then its containers in parallel, within `grace` seconds each.
+
+        One that is being stopped already goes on as it was told to, but without grace it is killed.
+        """
         if self.stopping:
+            for runner in (*self.apps, *self.init) if grace <= 0 else ():
+                await runner.kill_now()
             await self._finished.wait()
             return
         self.stopping = True

@@ -318,3 +318,30 @@ async def test_labels_that_change_reach_the_mesh(autojump_clock: Any, world: Any
     await world.settled()
     world.put(POD, {**make_pod("a"), "metadata": {"name": "a", "labels": {"version": "v2"}}})
     assert world.runtime.instances.current[pod.uid].labels["version"] == "v2"
+
+
+async def test_a_deletion_can_be_forced_later(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    world.container("a").obeys = False
+    world.store.delete(pod.key, grace=1000)
+    await world.settled()
+    assert world.container("a").is_running
+    world.store.delete(pod.key, grace=0)
+    await world.settled()
+    assert not world.container("a").is_running
+    assert world.backend.sandbox("a").is_closed
+
+
+async def test_a_stop_does_not_wait_for_a_slow_deletion(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    world.container("a").obeys = False
+    world.store.delete(pod.key, grace=1000)
+    await world.settled()
+    began = trio.current_time()
+    await world.runtime.stop(3)
+    assert trio.current_time() - began < 4
+    assert not world.container("a").is_running
