@@ -48,8 +48,8 @@ class Weighted:
     """One destination of a route; `cluster` is a name in the proxy's clusters.
 
     Its header operations come before the route's (Envoy: the most specific first, so that the route's
-    ``set`` wins), its `authority` instead of the rewrite's. The only destination of a
-    route has none: pilot has put them behind the route's (Istio).
+    ``set`` wins), its `authority` where the route's rewrite has none. The only destination of a
+    route has none of them: pilot has put them behind the route's (Istio).
     """
 
     cluster: str

@@ -22,16 +22,21 @@ def is_preflight(head: RequestHead) -> bool:
 
 
 def preflight(cors: Cors, head: RequestHead) -> Headers | None:
-    """Return the headers of the proxy's own 200 to a preflight; None: it goes on like any request,
-    if `Cors.forward_unmatched` says so or it is none."""
+    """Return the headers of the proxy's own 200 to a preflight; None: it goes on like any request.
+
+    That is where it is no preflight, or one of another origin and `Cors.forward_unmatched` says so;
+    otherwise such a one gets an answer that allows no origin.
+    """
     if not is_preflight(head):
         return None
     origin = head.headers["origin"]
-    if not allows(cors, origin):
-        return None if cors.forward_unmatched else []
-    answer = [("access-control-allow-origin", origin)]
-    if cors.credentials:
-        answer.append(("access-control-allow-credentials", "true"))
+    answer: Headers = []
+    if allows(cors, origin):
+        answer.append(("access-control-allow-origin", origin))
+        if cors.credentials:
+            answer.append(("access-control-allow-credentials", "true"))
+    elif cors.forward_unmatched:
+        return None
     for name, value in (
         ("access-control-allow-methods", cors.methods),
         ("access-control-allow-headers", cors.headers),

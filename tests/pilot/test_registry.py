@@ -180,6 +180,21 @@ endpoints: [{address: 10.0.0.2}]
     assert (outcome.workload, outcome.mtls) == ("b", True)
 
 
+def test_what_is_external_is_never_called_by_mutual_tls() -> None:
+    made = mesh(
+        CLIENT,
+        service("b"),
+        entry("""
+hosts: [outside.example]
+addresses: [240.240.9.9]
+ports: [{number: 80, name: http, protocol: HTTP}]
+resolution: STATIC
+endpoints: [{address: 10.0.0.2}]
+"""),
+    )
+    assert not made.get("client", "outside.example").mtls
+
+
 def test_a_workload_selector_selects_pods() -> None:
     made = mesh(
         CLIENT,
