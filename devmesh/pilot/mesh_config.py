@@ -39,13 +39,21 @@ def _read(stored: Stored) -> tuple[Settings, str]:
         clean, causes = check(values, MeshConfig, snake_case=True)
         if causes:
             return DEFAULTS, "; ".join(f"{cause.path}: {cause.message}" for cause in causes)
-        return of_mesh(convert(clean, MeshConfig)), ""
+        return _translated(convert(clean, MeshConfig)), ""
     except (yaml.YAMLError, ValueError, TypeError) as error:
         return DEFAULTS, f"it cannot be read ({' '.join(str(error).split())})"
 
 
-def of_mesh(config: MeshConfig) -> Settings:
-    """Translate MeshConfig; what is not given has Istio's default."""
+def of_mesh(values: dict[str, Any]) -> Settings:
+    """Translate MeshConfig as YAML has it; unknown fields count for nothing.
+
+    Raises:
+        ValueError: A known field has a wrong type.
+    """
+    return _translated(convert(check(values, MeshConfig, snake_case=True)[0], MeshConfig))
+
+
+def _translated(config: MeshConfig) -> Settings:
     policy = config.outbound_traffic_policy
     retry = config.default_http_retry_policy
     defaults = DEFAULTS

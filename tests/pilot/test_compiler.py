@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from devmesh.config import kinds
 from devmesh.pilot import routes
 from devmesh.pilot.compiler import compile_mesh
+from devmesh.pilot.mesh_config import of_mesh
 from devmesh.pilot.pilot import Pilot
 from devmesh.snapshot.dump import dump
 from devmesh.snapshot.feed import SnapshotFeed
@@ -185,3 +186,29 @@ def test_the_store_is_not_written() -> None:
     made.compile()
     assert made.store.version == version
     assert made.store.list(kinds.SERVICE)[0].decoded is not None
+
+
+def test_mesh_config_is_istios() -> None:
+    found = of_mesh(
+        {
+            "trustDomain": "example.org",
+            "accessLogFile": "/dev/stdout",
+            "accessLogEncoding": "JSON",
+            "connectTimeout": "3s",
+            "protocolDetectionTimeout": "0s",
+            "enableAutoMtls": False,
+            "defaultConfig": {"tracing": {"sampling": 42}},
+            "defaultHttpRetryPolicy": {"attempts": 0},
+            "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+            "unknown": 1,
+        }
+    )
+    assert (found.mesh.trust_domain, found.mesh.access_log, found.mesh.access_log_json) == (
+        "example.org",
+        "/dev/stdout",
+        True,
+    )
+    assert (found.connect_timeout, found.mesh.sniff_timeout, found.mesh.sampling_percent) == (3.0, 0.0, 42.0)
+    assert (found.auto_mtls, found.allow_any, found.retry) == (False, False, None)
+    assert of_mesh({}).mesh.sampling_percent == 1.0
+    assert of_mesh({"enableTracing": False}).mesh.sampling_percent == 0.0
