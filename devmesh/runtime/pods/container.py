@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,20 +10,21 @@ from typing import Protocol, TypeVar
 import trio
 
 from devmesh.config.store import Raw, Stored
-from devmesh.runtime.pods.backend import Container, Exit, Image, ImageProblem, Sandbox, StartProblem
+from devmesh.runtime.events import Level
+from devmesh.runtime.pods.backend import Container, Exit, Image, Sandbox, StartProblem
 from devmesh.runtime.pods.backoff import Backoff
 from devmesh.runtime.pods.environment import ConfigProblem
-from devmesh.runtime.pods.health import run_hook, takes_time, watch_health
-from devmesh.runtime.pods.logs import ContainerLog, last_lines
+from devmesh.runtime.pods.health import grace_of, run_hook, takes_time, watch_health
+from devmesh.runtime.pods.lastwords import last_words, message_file
+from devmesh.runtime.pods.logs import ContainerLog
 from devmesh.runtime.pods.node import Node
+from devmesh.runtime.pods.pulling import ImagePull
 from devmesh.runtime.pods.spec import container_spec
 from devmesh.runtime.pods.status import ContainerView
 from devmesh.runtime.pods.volumes import Volumes
 
 T = TypeVar("T")
-_PULL_BACKOFF = 10.0
 _CONFIG_RETRY = 2.0
-_MESSAGE_BYTES, _MESSAGE_LOG_BYTES, _MESSAGE_LINES = 4096, 2048, 80  # kubelet's bounds
 _DRAIN = 1.0  # seconds for the last of the output, once the container has ended
 _FULL_PIECE = 1 << 16
 _BREATH = 0.002  # after a full piece of output: a container that floods its log must not hold up the rest
@@ -71,10 +71,11 @@ class ContainerRunner:
         self._home = home
         self._policy = "Always" if kind == "sidecar" else policy
         self._backoff = Backoff()
-        self._pulling = Backoff(_PULL_BACKOFF, free=0)
+        self._pull = ImagePull()
         self._early = trio.CancelScope()
         self._ended = trio.Event()
         self._attempt = 0
+        self.redefined = trio.Event()
         self.stopping = False
         if kind == "app" and home.pod.raw["spec"].get("initContainers"):
             self.view.state = {"waiting": {"reason": "PodInitializing"}}
@@ -120,7 +121,7 @@ class ContainerRunner:
         self.stopping = True
         self._early.cancel()
         if self.container is not None:
-            self._event("Normal", "Killing", f"Stopping container {self.name}")
+            self.event("Normal", "Killing", f"Stopping container {self.name}")
             await self._end(self.container, grace)
 
     def lost(self) -> None:
@@ -130,6 +131,14 @@ class ContainerRunner:
         self.view.ready = self.view.started = False
         self.view.restarts += 1
         self.has_started = trio.Event()
+
+    def redefine(self, raw: Raw) -> None:
+        """Take a changed manifest; of a pod that is there only images can change: a new one starts anew."""
+        self.raw, changed = raw, raw.get("image", "") != self.view.image
+        if changed:
+            self.view.image = raw.get("image", "")
+            self.redefined.set()
+            self.redefined = trio.Event()
 
     def set_ready(self, ready: bool) -> None:
         if self.view.ready != ready:
@@ -146,7 +155,7 @@ class ContainerRunner:
     async def kill(self, why: str, grace: float) -> None:
         """End it so that the restart policy takes over: a probe has failed for good."""
         if self.container is not None and not self.stopping:
-            self._event("Normal", "Killing", f"Container {self.name} {why}")
+            self.event("Normal", "Killing", f"Container {self.name} {why}")
             await self._end(self.container, grace)
 
     async def kill_now(self) -> None:
@@ -165,31 +174,7 @@ class ContainerRunner:
         raise Stopped
 
     async def _have_image(self) -> Image:
-        while True:
-            try:
-                image = await self._home.node.backend.ensure_image(
-                    self.view.image, self.raw.get("imagePullPolicy")
-                )
-            except ImageProblem as problem:
-                await self._image_failed(problem)
-            else:
-                self._pulling.reset()
-                self.view.image_id = image.id
-                self._event("Normal", "Pulled", f'Container image "{image.name}" {image.how}')
-                return image
-
-    async def _image_failed(self, problem: ImageProblem) -> None:
-        told = f'Failed to pull image "{self.view.image}": {problem}'
-        self._event("Warning", "Failed", told)
-        self._event("Warning", "Failed", f"Error: {problem.reason}")
-        self._wait_for(problem.reason, str(problem))
-        delay = self._pulling.after()
-        await trio.sleep(min(1.0, delay))
-        if problem.reason == "ErrImagePull":
-            self._event("Normal", "BackOff", f'Back-off pulling image "{self.view.image}"')
-            self._event("Warning", "Failed", "Error: ImagePullBackOff")
-            self._wait_for("ImagePullBackOff", f'Back-off pulling image "{self.view.image}": {problem}')
-        await trio.sleep(delay)
+        return await self._pull.have(self, self._home.node.backend)
 
     async def _start(self, sandbox: Sandbox, image: Image) -> Container:
         while True:
@@ -202,21 +187,21 @@ class ContainerRunner:
                     self._home.volumes,
                     self._home.addresses,
                     self._attempt,
-                    self._message_file(),
+                    message_file(self._home.folder, self.name, self._attempt),
                 )
                 break
             except ConfigProblem as problem:
-                self._event("Warning", "Failed", f"Error: {problem}")
-                self._wait_for("CreateContainerConfigError", str(problem))
+                self.event("Warning", "Failed", f"Error: {problem}")
+                self.wait_for("CreateContainerConfigError", str(problem))
             with trio.move_on_after(_CONFIG_RETRY):
                 await self._home.node.store.changed()
         container = await sandbox.start(spec)
         self._home.say_notes(sandbox)
-        self._event("Normal", "Created", f"Created container: {self.name}")
+        self.event("Normal", "Created", f"Created container: {self.name}")
         return container
 
     def _start_failed(self, problem: StartProblem) -> Exit:
-        self._event("Warning", "Failed", f"Error: {problem}")
+        self.event("Warning", "Failed", f"Error: {problem}")
         now = self._home.node.store.timestamp()
         self._terminated(Exit(problem.exit_code, problem.reason, str(problem)), now)
         return Exit(problem.exit_code, problem.reason, str(problem))
@@ -231,9 +216,9 @@ class ContainerRunner:
         if delay > 0:
             pod = self._home.pod
             told = f"restarting failed container={self.name} pod={pod.name}_{pod.namespace}({pod.uid})"
-            self._event("Warning", "BackOff", f"Back-off {told}")
+            self.event("Warning", "BackOff", f"Back-off {told}")
             self.view.last = self.view.state
-            self._wait_for("CrashLoopBackOff", f"back-off {delay:g}s {told}")
+            self.wait_for("CrashLoopBackOff", f"back-off {delay:g}s {told}")
             await trio.sleep(delay)
         else:
             await trio.lowlevel.checkpoint()
@@ -247,7 +232,7 @@ class ContainerRunner:
         self.container, self._ended = container, trio.Event()
         self.view.container_id = container.id
         self.view.state = {"running": {"startedAt": started}}
-        self._event("Normal", "Started", f"Started container {self.name}")
+        self.event("Normal", "Started", f"Started container {self.name}")
         if takes_time(self.raw):
             self._home.changed()
         try:
@@ -255,6 +240,7 @@ class ContainerRunner:
                 around.start_soon(self._keep_log, container)
                 async with trio.open_nursery() as beside:
                     beside.start_soon(watch_health, self, self._home, container)
+                    beside.start_soon(self._watch_definition)
                     ended = await container.wait()
                     beside.cancel_scope.cancel()
                 around.cancel_scope.deadline = trio.current_time() + _DRAIN
@@ -267,6 +253,10 @@ class ContainerRunner:
                 await container.aclose()
         self._terminated(ended, started)
         return ended
+
+    async def _watch_definition(self) -> None:
+        await self.redefined.wait()
+        await self.kill("definition changed, will be restarted", grace_of(self._home, {}))
 
     async def _keep_log(self, container: Container) -> None:
         assert self.log is not None
@@ -318,39 +308,21 @@ class ContainerRunner:
             self.view.ready = True
         self._home.changed()
 
-    def _message_file(self) -> Path:
-        """Make the file for what the container wants to say at its end; any user may write it."""
-        file = self._home.folder / "messages" / f"{self.name}.{self._attempt}"
-        file.parent.mkdir(exist_ok=True)
-        file.touch()
-        file.chmod(0o666)
-        return file
-
     def _last_words(self, ended: Exit) -> str:
-        """Return its termination message, or the end of its log where it says so and has failed."""
-        file = self._home.folder / "messages" / f"{self.name}.{self._attempt - 1}"
-        with contextlib.suppress(OSError):
-            with file.open("rb") as opened:
-                message = opened.read(_MESSAGE_BYTES).decode(errors="replace")
-            file.unlink()
-            if message:
-                return message
-        if ended.code and self.raw.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            return last_lines(self.log_path(), _MESSAGE_LINES, _MESSAGE_LOG_BYTES)
-        return ""
+        falls_back = self.raw.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        log = self.log_path() if ended.code and falls_back else None
+        return last_words(self._home.folder, self.name, self._attempt - 1, log)
 
-    def _wait_for(self, reason: str, message: str) -> None:
+    def wait_for(self, reason: str, message: str) -> None:
+        """Show that it waits, and for what."""
         self.view.state = {"waiting": {"reason": reason, "message": message}}
         self._home.changed()
 
-    def event(self, level: str, reason: str, message: str) -> None:
+    def event(self, level: Level, reason: str, message: str) -> None:
         """Record an event about this container."""
-        self._event(level, reason, message)
-
-    def _event(self, level: str, reason: str, message: str) -> None:
         self._home.node.events.record(
             self._home.pod,
-            "Warning" if level == "Warning" else "Normal",
+            level,
             reason,
             message,
             container=self.name,

@@ -10,6 +10,7 @@ from typing import Protocol
 import trio
 
 from devmesh.config.store import Raw, Stored
+from devmesh.runtime.events import Level
 from devmesh.runtime.pods.backend import Container
 from devmesh.runtime.pods.node import Node
 from devmesh.runtime.pods.probes import ProbeFailure, Target, ask, watch
@@ -30,7 +31,7 @@ class Patient(Protocol):
 
     async def kill(self, why: str, grace: float) -> None: ...
 
-    def event(self, level: str, reason: str, message: str) -> None: ...
+    def event(self, level: Level, reason: str, message: str) -> None: ...
 
 
 class Ward(Protocol):

@@ -9,11 +9,12 @@ import trio
 
 from devmesh.config.store import Raw, Stored
 from devmesh.runtime.instances import describe
-from devmesh.runtime.pods.admission import PROXY, app_containers, is_gateway, is_meshed
-from devmesh.runtime.pods.backend import Sandbox, SandboxProblem, SandboxSpec
+from devmesh.runtime.pods.admission import PROXY, app_containers, is_meshed
+from devmesh.runtime.pods.backend import Sandbox, SandboxProblem
 from devmesh.runtime.pods.backoff import Backoff
 from devmesh.runtime.pods.container import ContainerRunner
 from devmesh.runtime.pods.node import Node
+from devmesh.runtime.pods.spec import sandbox_spec
 from devmesh.runtime.pods.status import ContainerView, PodView, pod_status, qos_class
 from devmesh.runtime.pods.volumes import VolumeProblem, Volumes
 
@@ -94,8 +95,12 @@ class PodRunner:
         await self._finished.wait()
 
     def update(self, pod: Stored) -> None:
-        """Take note of what has been written to the pod: labels, above all."""
+        """Take note of what has been written to the pod: labels, above all, and images."""
         before, self.pod = self.pod, pod
+        if before.raw["spec"] != pod.raw["spec"]:
+            for raw in (*pod.raw["spec"]["containers"], *(pod.raw["spec"].get("initContainers") or ())):
+                if runner := self.runner(raw["name"]):
+                    runner.redefine(raw)
         if before.metadata != pod.metadata and self.addresses:
             self._report()
 
@@ -147,32 +152,10 @@ class PodRunner:
         backoff = Backoff(_SANDBOX_BACKOFF, _LONGEST_SANDBOX_BACKOFF, free=0)
         while True:
             try:
-                return await self.node.backend.create_sandbox(self._sandbox_spec())
+                return await self.node.backend.create_sandbox(sandbox_spec(self.node, self.pod, self.folder))
             except SandboxProblem as problem:
                 self._tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {problem}")
             await trio.sleep(backoff.after())
-
-    def _sandbox_spec(self) -> SandboxSpec:
-        pod, spec = self.pod, self.pod.raw["spec"]
-        domain = self.node.domain
-        sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
-        return SandboxSpec(
-            id=pod.uid,
-            mesh=self.node.mesh,
-            namespace=pod.namespace,
-            pod=pod.name,
-            hostname=str(spec.get("hostname") or pod.name)[:63],
-            meshed=is_meshed(pod.raw),
-            gateway=is_gateway(pod.raw),
-            service_account=spec.get("serviceAccountName") or "default",
-            hosts={
-                alias["ip"]: tuple(alias.get("hostnames") or ()) for alias in spec.get("hostAliases") or ()
-            },
-            search=(f"{pod.namespace}.svc.{domain}", f"svc.{domain}", domain),
-            sysctls={entry["name"]: str(entry["value"]) for entry in sysctls},
-            annotations=dict(pod.annotations),
-            directory=self.folder,
-        )
 
     async def _have_proxy(self) -> None:
         """Wait until the proxy is configured, so that the first connection is already routed by the mesh."""

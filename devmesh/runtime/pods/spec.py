@@ -1,4 +1,4 @@
-"""From a container in a manifest to what a backend is told."""
+"""From manifests to what a backend is told."""
 
 from __future__ import annotations
 
@@ -7,9 +7,32 @@ from pathlib import Path
 
 from devmesh.config.documents.scalars import amount
 from devmesh.config.store import Raw, Store, Stored
-from devmesh.runtime.pods.backend import ContainerSpec, Image, Mount
+from devmesh.runtime.pods.admission import is_gateway, is_meshed
+from devmesh.runtime.pods.backend import ContainerSpec, Image, Mount, SandboxSpec
 from devmesh.runtime.pods.environment import expand, variables
+from devmesh.runtime.pods.node import Node
 from devmesh.runtime.pods.volumes import Volumes
+
+
+def sandbox_spec(node: Node, pod: Stored, folder: Path) -> SandboxSpec:
+    """Return what the containers of a pod share."""
+    spec = pod.raw["spec"]
+    sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+    return SandboxSpec(
+        id=pod.uid,
+        mesh=node.mesh,
+        namespace=pod.namespace,
+        pod=pod.name,
+        hostname=str(spec.get("hostname") or pod.name)[:63],
+        meshed=is_meshed(pod.raw),
+        gateway=is_gateway(pod.raw),
+        service_account=spec.get("serviceAccountName") or "default",
+        hosts={alias["ip"]: tuple(alias.get("hostnames") or ()) for alias in spec.get("hostAliases") or ()},
+        search=(f"{pod.namespace}.svc.{node.domain}", f"svc.{node.domain}", node.domain),
+        sysctls={entry["name"]: str(entry["value"]) for entry in sysctls},
+        annotations=dict(pod.annotations),
+        directory=folder,
+    )
 
 
 def container_spec(

@@ -345,3 +345,20 @@ async def test_a_stop_does_not_wait_for_a_slow_deletion(
     await world.runtime.stop(3)
     assert trio.current_time() - began < 4
     assert not world.container("a").is_running
+
+
+async def test_a_new_image_of_a_pod_replaces_its_container(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    world.put(POD, make_pod("a"))
+    await world.settled()
+    world.put(POD, make_pod("a", {"image": "app:2"}))
+    await world.settled()
+    assert world.container("a").spec.image.name == "app:2"
+    assert status_of(world, "a")["restartCount"] == 1
+    world.backend.missing["app:3"] = "nobody has it"
+    world.put(POD, make_pod("a", {"image": "app:3"}))
+    await trio.sleep(20)
+    world.put(POD, make_pod("a", {"image": "app:2"}))
+    await trio.sleep(1)
+    assert status_of(world, "a")["ready"]
