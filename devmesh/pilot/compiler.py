@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from devmesh.config.finding import Finding
 from devmesh.config.store import Key, Raw, Store
 from devmesh.model.workload import Instance
-from devmesh.pilot import mesh_config, names, service_entries, services
+from devmesh.pilot import mesh_config, names, pending, service_entries, services
 from devmesh.pilot.analysis import Analysis
 from devmesh.pilot.credentials import Credentials
 from devmesh.pilot.destination_rules import DestinationRules
@@ -66,6 +66,7 @@ def compile_mesh(
     compilation = _Compilation(store, instances, ports or LocalPorts(), memo, problems)
     snapshot = compilation.snapshot(version)
     problems.extend(compilation.analyze())
+    problems.extend(pending.findings(compilation.resources, memo))
     return Compiled(snapshot, problems.all(), {}, memo, problems)
 
 

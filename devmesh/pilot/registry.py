@@ -16,6 +16,8 @@ from devmesh.snapshot.cluster import Endpoint, ServiceRef
 from devmesh.snapshot.origin import Origin
 from devmesh.snapshot.proxy import MtlsMode
 
+TLS_MODE_LABEL = "security.istio.io/tlsMode"
+
 Labelled = tuple[tuple[Endpoint, Mapping[str, str]], ...]
 """Endpoints, each with the labels that subsets select by."""
 
@@ -190,14 +192,20 @@ def _endpoints_of(
         mtls = (
             auto_mtls
             and instance is not None
-            and instance.meshed
-            and not instance.gateway
+            and _speaks_mtls(instance)
             and not entry.service.external
             and modes(instance).on(number) is not MtlsMode.DISABLE
         )
         key = ("endpoint", backend.address, number, mtls, backend.weight, backend.locality)
         made = memo.get(key, (instance,), _endpoint, backend, number, mtls)
         yield made, backend.labels
+
+
+def _speaks_mtls(instance: Instance) -> bool:
+    """Istio: sidecars do, gateways don't, and pods can say that they do not."""
+    return (
+        instance.meshed and not instance.gateway and instance.labels.get(TLS_MODE_LABEL, "istio") == "istio"
+    )
 
 
 def _endpoint(backend: Backend, port: int, mtls: bool) -> Endpoint:

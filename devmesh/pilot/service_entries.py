@@ -109,7 +109,8 @@ def _members(loaded: Loading, host: str, instances: Instances) -> Iterator[Backe
         yield _backend(endpoint, instances)
     if spec.workload_selector and spec.workload_selector.labels:
         for instance in instances.selected(loaded.namespace, spec.workload_selector.labels):
-            yield Backend(instance.addresses[0], {}, instance.labels, instance)
+            for address in instance.addresses[:1]:
+                yield Backend(address, {}, instance.labels, instance)
     elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN") and not host.startswith("*"):
         yield Backend(host, {}, {})
 

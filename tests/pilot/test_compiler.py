@@ -212,3 +212,43 @@ def test_mesh_config_is_istios() -> None:
     assert (found.auto_mtls, found.allow_any, found.retry) == (False, False, None)
     assert of_mesh({}).mesh.sampling_percent == 1.0
     assert of_mesh({"enableTracing": False}).mesh.sampling_percent == 0.0
+
+
+def test_what_does_nothing_yet_is_told() -> None:
+    made = mesh(
+        service("a"),
+        istio(
+            "DestinationRule",
+            "a",
+            """
+host: a
+trafficPolicy:
+  outlierDetection: {consecutive5xxErrors: 1}
+  portLevelSettings: [{port: {number: 80}, loadBalancer: {consistentHash: {useSourceIp: true}}}]
+""",
+        ),
+        istio(
+            "VirtualService",
+            "a",
+            """
+hosts: [a]
+http:
+- match: [{headers: {"@request.auth.claims.group": {exact: admin}}}]
+  directResponse: {status: 201}
+""",
+        ),
+        istio(
+            "ServiceEntry",
+            "range",
+            "hosts: [a.example]\naddresses: [10.0.0.0/8, 10.9.9.9/32]\nports: [{number: 1, name: t, protocol: TCP}]",
+        ),
+        istio("Sidecar", "a", "ingress: [{port: {number: 1, protocol: TCP, name: x}}]"),
+    )
+    pending = [f"{f.kind} {f.path}" for f in made.compile().findings if f.code == "DM0304"]
+    assert pending == [
+        "DestinationRule spec.trafficPolicy.outlierDetection",
+        "DestinationRule spec.trafficPolicy.portLevelSettings[0].loadBalancer.consistentHash",
+        "ServiceEntry spec.addresses[0]",
+        "Sidecar spec.ingress",
+        "VirtualService spec.http[0].match[0].headers.@request.auth.claims.group",
+    ]

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tests.pilot.meshes import INGRESS, Mesh, bookinfo, deployment, istio, mesh, networking_file, service
+from tests.pilot.meshes import (
+    BOOKINFO,
+    INGRESS,
+    Mesh,
+    bookinfo,
+    deployment,
+    istio,
+    mesh,
+    networking_file,
+    service,
+)
 
 REVIEWS = "reviews:9080/reviews/0"
 
@@ -23,6 +34,12 @@ def share(made: Mesh, count: int = 100, **headers: str) -> Counter[str]:
     return Counter(
         made.get("productpage-v1", REVIEWS, draw=(n + 0.5) / count, **headers).workload for n in range(count)
     )
+
+
+@pytest.mark.parametrize("file", sorted((BOOKINFO / "networking").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_file_of_bookinfo_compiles_without_a_complaint(file: Path) -> None:
+    made = plain().apply(file.read_text())
+    assert [f for f in made.compile().findings if f.severity != "info"] == []
 
 
 def test_without_rules_all_versions_answer() -> None:
@@ -366,3 +383,119 @@ def test_mutual_tls_migration() -> None:
     assert (outcome.mtls, outcome.refused) == (True, False)
     inbound = made.compile().snapshot.proxies["foo/httpbin-0"].inbound
     assert inbound.mode(80).value == "STRICT"
+
+
+EGRESS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istio-egressgateway, namespace: istio-system}
+spec:
+  selector: {matchLabels: {istio: egressgateway}}
+  template:
+    metadata: {labels: {istio: egressgateway}}
+    spec: {containers: []}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: istio-egressgateway, namespace: istio-system}
+spec:
+  selector: {istio: egressgateway}
+  ports: [{name: http2, port: 80, targetPort: 8080}, {name: https, port: 443, targetPort: 8443}]
+"""
+TO_CNN = """
+hosts: [edition.cnn.com]
+gateways: [istio-egressgateway, mesh]
+http:
+- match: [{gateways: [mesh], port: 80}]
+  route:
+  - destination: {host: istio-egressgateway.istio-system.svc.cluster.local, subset: cnn, port: {number: 80}}
+- match: [{gateways: [istio-egressgateway], port: 80}]
+  route: [{destination: {host: edition.cnn.com, port: {number: 80}}}]
+tls:
+- match: [{gateways: [mesh], port: 443, sniHosts: [edition.cnn.com]}]
+  route:
+  - destination: {host: istio-egressgateway.istio-system.svc.cluster.local, subset: cnn, port: {number: 443}}
+- match: [{gateways: [istio-egressgateway], port: 443, sniHosts: [edition.cnn.com]}]
+  route: [{destination: {host: edition.cnn.com, port: {number: 443}}}]
+"""
+
+
+def with_egress_gateway() -> Mesh:
+    return mesh(
+        EGRESS,
+        service("curl"),
+        istio(
+            "ServiceEntry",
+            "cnn",
+            """
+hosts: [edition.cnn.com]
+ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: https, protocol: HTTPS}]
+resolution: DNS
+""",
+        ),
+        istio(
+            "Gateway",
+            "istio-egressgateway",
+            """
+selector: {istio: egressgateway}
+servers:
+- {port: {number: 80, name: http, protocol: HTTP}, hosts: [edition.cnn.com]}
+- {port: {number: 443, name: tls, protocol: TLS}, hosts: [edition.cnn.com], tls: {mode: PASSTHROUGH}}
+""",
+        ),
+        istio(
+            "DestinationRule",
+            "egressgateway-for-cnn",
+            "host: istio-egressgateway.istio-system.svc.cluster.local\nsubsets: [{name: cnn}]",
+        ),
+        istio("VirtualService", "cnn", TO_CNN),
+    )
+
+
+def test_egress_gateway() -> None:
+    made = with_egress_gateway()
+    first = made.get("curl", "edition.cnn.com/politics")
+    assert first.cluster == "outbound|80|cnn|istio-egressgateway.istio-system.svc.cluster.local"
+    assert (first.workload, first.address and first.address[1]) == ("istio-egressgateway", 8080)
+    second = made.get("istio-egressgateway", "x:8080/politics", host="edition.cnn.com")
+    assert (second.cluster, second.address) == ("outbound|80||edition.cnn.com", ("edition.cnn.com", 80))
+    (http, tls) = made.compile().snapshot.proxies["istio-system/istio-egressgateway-0"].gateway
+    assert (http.local_port, tls.local_port) == (0, 0)
+    assert made.codes() == []
+
+
+def test_egress_gateway_https_passthrough() -> None:
+    made = with_egress_gateway()
+    first = made.connect("curl", "edition.cnn.com:443", sni="edition.cnn.com")
+    assert (first.workload, first.address and first.address[1]) == ("istio-egressgateway", 8443)
+    second = made.connect("istio-egressgateway", "x:8443", sni="edition.cnn.com")
+    assert second.address == ("edition.cnn.com", 443)
+    assert made.connect("istio-egressgateway", "x:8443", sni="other.example").refused
+
+
+def test_ingress_sni_passthrough() -> None:
+    made = mesh(
+        INGRESS,
+        service("my-nginx", "https:443"),
+        istio(
+            "Gateway",
+            "mygateway",
+            """
+selector: {istio: ingressgateway}
+servers:
+- {port: {number: 443, name: https, protocol: HTTPS}, tls: {mode: PASSTHROUGH}, hosts: [nginx.example.com]}
+""",
+        ),
+        istio(
+            "VirtualService",
+            "nginx",
+            """
+hosts: [nginx.example.com]
+gateways: [mygateway]
+tls:
+- match: [{port: 443, sniHosts: [nginx.example.com]}]
+  route: [{destination: {host: my-nginx, port: {number: 443}}}]
+""",
+        ),
+    )
+    assert made.connect("istio-ingressgateway", "x:443", sni="nginx.example.com").workload == "my-nginx"

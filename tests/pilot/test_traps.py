@@ -291,6 +291,11 @@ def test_auto_mtls_is_for_workloads_of_the_mesh_alone() -> None:
     assert made_.get("client", "legacy/").mtls
 
 
+def test_a_pod_can_say_that_it_speaks_no_mutual_tls() -> None:
+    text = service("plain").replace("version: v1}", "version: v1, security.istio.io/tlsMode: disabled}")
+    assert not mesh(CLIENT, text).get("client", "plain/").mtls
+
+
 def test_auto_mtls_can_be_off() -> None:
     off = """
 apiVersion: v1
