@@ -44,15 +44,9 @@ def make_pod(served: Served, name: str, *containers: str, **labels: str) -> None
 
     def create() -> None:
         served.store.create(POD, raw)
-        statuses = [
-            {
-                "name": c,
-                "ready": True,
-                "restartCount": 0,
-                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-            }
-            for c in containers
-        ]
+        running = {"ready": True, "restartCount": 0, "image": "nginx", "imageID": "sha256:1"}
+        state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        statuses = [{"name": c, **running, "state": state} for c in containers]
         conditions = [{"type": "Ready", "status": "True"}]
         status = {"phase": "Running", "containerStatuses": statuses, "conditions": conditions}
         served.store.patch_status(Key(POD, "default", name), status)
