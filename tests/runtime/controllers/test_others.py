@@ -95,6 +95,16 @@ async def test_a_stateful_set_is_updated_from_the_last(autojump_clock: Any, worl
     assert sorted(r.raw["revision"] for r in world.store.list(CONTROLLER_REVISION)) == [1, 2]
 
 
+async def test_an_undone_stateful_set_has_its_old_revision_again(autojump_clock: Any, world: Any) -> None:
+    for image in ("app:1", "app:2", "app:1"):
+        world.put(STATEFUL_SET, stateful("db", 1, image=image))
+        await trio.sleep(1)
+    assert sorted(r.raw["revision"] for r in world.store.list(CONTROLLER_REVISION)) == [2, 3]
+    status = world.store.list(STATEFUL_SET)[0].raw["status"]
+    newest = max(world.store.list(CONTROLLER_REVISION), key=lambda r: r.raw["revision"])
+    assert status["updateRevision"] == newest.name
+
+
 async def test_a_daemon_set_has_one_pod(autojump_clock: Any, world: Any) -> None:
     spec = {"selector": {"matchLabels": {"app": "d"}}, "template": template("d")}
     world.put(DAEMON_SET, {"metadata": {"name": "d"}, "spec": spec})

@@ -108,6 +108,8 @@ async def test_deletion_makes_unready_at_once_and_keeps_to_the_grace(
     world.store.delete(pod.key, grace=7)
     await world.settled()
     assert not world.runtime.instances.current[pod.uid].ready
+    conditions = {c["type"]: c["status"] for c in world.pod("a").raw["status"]["conditions"]}
+    assert conditions["Ready"] == "False"
     assert container.signals == [signal.SIGTERM]
 
     await trio.sleep(7.1)
@@ -155,6 +157,7 @@ async def test_a_sidecar_runs_beside_and_ends_after_the_others(
     assert world.container("a", "side").is_running
     world.container("a", "main").exit(0)
     await world.settled()
+    assert world.container("a", "side").signals == [signal.SIGTERM]
     assert not world.container("a", "side").is_running
     assert world.pod("a").raw["status"]["phase"] == "Succeeded"
 

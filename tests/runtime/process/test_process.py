@@ -192,8 +192,9 @@ async def test_a_terminal_has_a_size(place: Any) -> None:
 
 async def test_closing_a_session_ends_its_command(place: Any) -> None:
     await place.run("a", {})
-    session = await place.runtime.exec("default", "a", "main", ["sleep", "87654"], stdin=False, tty=False)
-    assert commands("87654")
+    command = ["sh", "-c", "sleep 87654 & wait"]
+    session = await place.runtime.exec("default", "a", "main", command, stdin=False, tty=False)
+    await place.until(lambda: commands("87654"))
     await session.aclose()
     await place.until(lambda: not commands("87654"))
 
