@@ -120,18 +120,22 @@ async def serve(
     listeners: list[trio.abc.Listener[Any]] = [_listener(bound.plain)]
     if bound.tls and tls:
         listeners.append(trio.SSLListener(_listener(bound.tls), tls, https_compatible=True))
+    opened: set[trio.abc.Stream] = set()
     try:
-        async with trio.open_nursery() as connections:
-            async with trio.open_nursery() as accepting:
-                handler = partial(_connection, _shielded(app), config, context)
-                accept = partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
-                accepting.start_soon(accept)
-                task_status.started((bound.port, bound.tls_port))
-                await shutdown.wait()
-                accepting.cancel_scope.cancel()
-            streams.end()
-            await context.terminated.set()
-            connections.cancel_scope.deadline = trio.current_time() + GRACE
+        async with trio.open_nursery() as closing:
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as accepting:
+                    handler = partial(_connection, _shielded(app), config, context, opened)
+                    accept = partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+                    accepting.start_soon(accept)
+                    task_status.started((bound.port, bound.tls_port))
+                    await shutdown.wait()
+                    accepting.cancel_scope.cancel()
+                streams.end()
+                await context.terminated.set()
+                closing.start_soon(_close_late, opened)
+                connections.cancel_scope.deadline = trio.current_time() + 2 * GRACE
+            closing.cancel_scope.cancel()
     finally:
         bound.close()
 
@@ -140,13 +144,23 @@ def _listener(listener: socket.socket) -> trio.SocketListener:
     return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
 
 
-async def _connection(app: Asgi, config: Config, context: Any, stream: trio.abc.Stream) -> None:
+async def _close_late(opened: set[trio.abc.Stream]) -> None:
+    """Close what is still open after `GRACE`: a send is shielded, and ends when its stream is closed."""
+    await trio.sleep(GRACE)
+    for stream in tuple(opened):
+        await trio.aclose_forcefully(stream)
+
+
+async def _connection(
+    app: Asgi, config: Config, context: Any, opened: set[trio.abc.Stream], stream: trio.abc.Stream
+) -> None:
     """Serve one connection; whatever goes wrong ends it alone."""
     from hypercorn.app_wrappers import ASGIWrapper
     from hypercorn.trio.tcp_server import TCPServer
     from hypercorn.typing import ConnectionState
 
     server = TCPServer(ASGIWrapper(app), config, context, ConnectionState({}), _Bounded(stream))  # type: ignore[arg-type]
+    opened.add(stream)
     try:
         await server.run()
     except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -154,6 +168,7 @@ async def _connection(app: Asgi, config: Config, context: Any, stream: trio.abc.
     except* Exception:
         log.exception("connection to the API failed")
     finally:
+        opened.discard(stream)
         await trio.aclose_forcefully(stream)
 
 
