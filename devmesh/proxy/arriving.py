@@ -1,0 +1,265 @@
+"""What happens to a connection that arrives: which configuration it falls under, what it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from devmesh.model.port import Protocol
+from devmesh.proxy import dialing
+from devmesh.proxy.client_hello import Kind, kind_of, read_client_hello
+from devmesh.proxy.downstream import HttpServer
+from devmesh.proxy.outbound import ClientSide, original_endpoint
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.reactor import Address, Connection, Owner
+from devmesh.proxy.session import TcpSession
+from devmesh.proxy.sniffing import FirstBytes
+from devmesh.proxy.sockets import text_of
+from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, Limits
+from devmesh.snapshot.proxy import Proxy, Target, TcpRoute
+from devmesh.snapshot.route import RouteTable
+from devmesh.telemetry.record import Record
+from devmesh.traffic.balancing import pick
+from devmesh.traffic.routing import pick_destination
+
+PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
+_NO_LIMITS = Limits()
+_BY_NAME = (Protocol.TLS, Protocol.HTTPS)
+
+
+def target_of(proxy: Proxy, original: Address) -> Target | None:
+    """Return what configuration knows of an address that was dialled."""
+    outbound = proxy.outbound
+    return outbound.by_address.get(original) or outbound.by_port.get(original[1])
+
+
+class OutboundArrival:
+    """A connection that an application opened, taken over on its way."""
+
+    def __init__(self, plane: Plane, proxy: Proxy, connection: Connection, original: Address) -> None:
+        self._plane, self._proxy = plane, proxy
+        self._connection, self._original = connection, original
+        self._target = target_of(proxy, original)
+
+    def start(self) -> None:
+        target, plane = self._target, self._plane
+        if target is None:
+            name = PASSTHROUGH if self._proxy.outbound.allow_any else BLACK_HOLE
+            self._tcp(name, b"")
+        elif target.protocol.is_http:
+            FirstBytes(plane.reactor, self._connection, self._sniffed)
+        elif target.protocol is Protocol.AUTO:
+            FirstBytes(plane.reactor, self._connection, self._sniffed, plane.feed.current.mesh.sniff_timeout)
+        elif any(route.sni for route in target.tcp):
+            timeout = 0.0 if target.protocol in _BY_NAME else plane.feed.current.mesh.sniff_timeout
+            FirstBytes(plane.reactor, self._connection, self._named, timeout)
+        else:
+            self._route(b"", "")
+
+    def _sniffed(self, data: bytes, over: bool) -> bool:
+        kind, target = kind_of(data), self._target
+        assert target is not None
+        if target.protocol.is_http:
+            if kind is Kind.HTTP2:
+                self._tcp(self._cluster_by_address(), data)
+            elif kind is None and not over:
+                return False
+            else:
+                self._http(data)
+            return True
+        if kind is None and not over:
+            return False
+        if kind is Kind.HTTP1 and target.routes is not None:
+            self._http(data)
+            return True
+        if kind is Kind.TLS:
+            return self._named(data, over)
+        if kind is Kind.HTTP2 and not target.tcp:
+            self._tcp(self._cluster_by_address(), data)
+        else:
+            self._route(data, "")
+        return True
+
+    def _named(self, data: bytes, over: bool) -> bool:
+        name = ""
+        if kind_of(data) is Kind.TLS:
+            try:
+                hello = read_client_hello(data)
+            except ValueError:
+                hello, over = None, True
+            if hello is None and not over:
+                return False
+            name = hello.server_name if hello else ""
+        elif kind_of(data) is None and not over:
+            return False
+        self._route(data, name)
+        return True
+
+    def _http(self, first: bytes) -> None:
+        original = self._original
+
+        def table(proxy: Proxy) -> RouteTable | None:
+            target = target_of(proxy, original)
+            return target.routes if target else None
+
+        side = ClientSide(self._plane, self._proxy, self._connection, table, original=original)
+        HttpServer(side, self._connection, first)
+
+    def _route(self, first: bytes, server_name: str) -> None:
+        target = self._target
+        assert target is not None
+        arrival = TcpArrival(self._plane, self._proxy, self._connection, self._original, server_name)
+        arrival.route(target.tcp, first)
+
+    def _tcp(self, cluster: str, first: bytes) -> None:
+        TcpArrival(self._plane, self._proxy, self._connection, self._original).to(cluster, first)
+
+    def _cluster_by_address(self) -> str:
+        """Return the cluster of the Service whose address was dialled: for what is opaque to the proxy."""
+        address, port = self._original
+        for host, service in self._plane.feed.current.services.items():
+            if address in service.addresses:
+                return f"outbound|{port}||{host}"
+        return PASSTHROUGH
+
+
+class TcpArrival:
+    """A connection that is carried as it is, on the client's side.
+
+    Args:
+        original: None at a gateway.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        proxy: Proxy,
+        connection: Connection,
+        original: Address | None,
+        server_name: str = "",
+    ) -> None:
+        self._plane, self._proxy, self._connection = plane, proxy, connection
+        self._original, self._server_name = original, server_name
+
+    def route(self, routes: tuple[TcpRoute, ...], first: bytes) -> None:
+        """Take the first of `routes` that accepts the name asked for."""
+        name = self._server_name
+        for route in routes:
+            if not route.sni or any(_covers(pattern, name) for pattern in route.sni):
+                weighted = pick_destination(route.destinations, self._plane.draw())
+                self.to(weighted.cluster, first, route)
+                return
+        session = TcpSession(self._plane, self._connection, self._record(None, None, None), _NO_LIMITS)
+        session.fail("NR", details="filter_chain_not_found")
+
+    def to(self, name: str, first: bytes, route: TcpRoute | None = None) -> None:
+        """Go to a cluster."""
+        plane, proxy = self._plane, self._proxy
+        cluster = proxy.outbound.clusters.get(name)
+        if cluster is None or name == BLACK_HOLE:
+            session = TcpSession(plane, self._connection, self._record(cluster, None, route), _NO_LIMITS)
+            session.fail(
+                "NC" if cluster is None else "UH", details="cluster_not_found" if cluster is None else ""
+            )
+            return
+        state = plane.state(proxy.instance.id).cluster(name)
+        endpoint: Endpoint | None
+        if cluster.kind is ClusterKind.ORIGINAL_DST:
+            original = self._original
+            endpoint = original_endpoint(cluster, original, plane.feed.current) if original else None
+        else:
+            endpoint = pick(cluster, state.balancing, plane.draw())
+        record = self._record(cluster, endpoint, route)
+        if endpoint is None:
+            TcpSession(plane, self._connection, record, _NO_LIMITS).fail("UH", details="no_healthy_upstream")
+            return
+        if state.connections >= cluster.limits.max_connections:
+            TcpSession(plane, self._connection, record, _NO_LIMITS).fail("UO", details="overflow")
+            return
+        session = TcpSession(plane, self._connection, record, cluster.limits, state, endpoint, first)
+        self._connect(session, cluster, endpoint)
+
+    def _connect(self, session: TcpSession, cluster: Cluster, endpoint: Endpoint) -> None:
+        caller = dialing.Caller(self._plane, self._proxy.instance, http=False)
+
+        def begin(address: str) -> None:
+            def dial(owner: Owner) -> Connection:
+                return dialing.connect(caller, owner, cluster, endpoint, address)
+
+            session.connect(dial)
+
+        if not dialing.is_name(endpoint.address):
+            begin(endpoint.address)
+            return
+
+        def resolved() -> None:
+            found = self._plane.resolved(endpoint.address)
+            if found:
+                begin(found)
+            else:
+                session.fail("UH", f"the name {endpoint.address} has no address", "no_healthy_upstream")
+
+        if self._plane.resolved(endpoint.address) is None:
+            self._plane.resolve(endpoint.address, resolved)
+        else:
+            resolved()
+
+    def _record(self, cluster: Cluster | None, endpoint: Endpoint | None, route: TcpRoute | None) -> Record:
+        instance, plane = self._proxy.instance, self._plane
+        record = Record(
+            "source",
+            instance.id,
+            instance.workload,
+            endpoint.workload if endpoint else None,
+            cluster.service if cluster else None,
+            plane.reactor.time(),
+            protocol="tcp",
+        )
+        record.downstream_remote = text_of(self._connection.remote)
+        record.downstream_local = text_of(self._original or self._connection.local)
+        record.server_name = self._server_name
+        record.upstream_cluster = cluster.name if cluster else ""
+        if endpoint is not None:
+            record.upstream_host = text_of(endpoint.key)
+            if cluster is not None and dialing.is_mesh_tls(cluster, endpoint):
+                record.mtls = True
+                record.source_principal = str(instance.identity)
+                record.destination_principal = str(endpoint.identity or "")
+        record.origin = route.origin if route else None
+        return record
+
+
+def _covers(pattern: str, name: str) -> bool:
+    if pattern == "*" or pattern == name:
+        return True
+    return pattern.startswith("*") and name.endswith(pattern[1:]) and len(name) > len(pattern) - 1
+
+
+Then = Callable[[Connection], None]
+
+
+class Terminated(Owner):
+    """Waits for a TLS handshake, then hands the connection on."""
+
+    __slots__ = ("_connection", "_deadline", "_then")
+
+    def __init__(self, plane: Plane, then: Then) -> None:
+        self._then = then
+        self._connection: Connection | None = None
+        self._deadline = plane.reactor.deadline(_HANDSHAKE_TIMEOUT, partial(self.lost, "too slow"))
+
+    def of(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def connected(self) -> None:
+        self._deadline.cancel()
+        assert self._connection is not None
+        self._then(self._connection)
+
+    def lost(self, reason: str) -> None:
+        self._deadline.cancel()
+        if self._connection is not None:
+            self._connection.close()
+
+
+_HANDSHAKE_TIMEOUT = 15.0  # seconds (Envoy: transport_socket_connect_timeout)

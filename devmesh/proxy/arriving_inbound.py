@@ -1,0 +1,144 @@
+"""Connections that arrive at a workload: mutual TLS, plain text, or something of the application's own."""
+
+from __future__ import annotations
+
+import ssl
+
+from devmesh.model.port import Protocol
+from devmesh.proxy.arriving import Terminated
+from devmesh.proxy.client_hello import ClientHello, Kind, kind_of, read_client_hello
+from devmesh.proxy.dialing import connect_to_application
+from devmesh.proxy.downstream import HttpServer
+from devmesh.proxy.inbound import PASSTHROUGH, Peer, ServerSide
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.reactor import Address, Connection
+from devmesh.proxy.session import TcpSession
+from devmesh.proxy.sniffing import FirstBytes
+from devmesh.proxy.sockets import text_of
+from devmesh.proxy.tls import TlsConnection
+from devmesh.security.contexts import ALPN_MESH
+from devmesh.snapshot.cluster import Limits, ServiceRef
+from devmesh.snapshot.proxy import MtlsMode, Proxy
+from devmesh.telemetry.record import Record
+
+_LIMITS = Limits()
+_UNNAMED = ServiceRef("", PASSTHROUGH, "unknown")
+
+
+class InboundArrival:
+    """One connection to a port of a workload.
+
+    Istio: STRICT resets what isn't mesh TLS; PERMISSIVE takes mesh TLS, plain text, and passes an
+    application's own TLS through; DISABLE passes everything through.
+    """
+
+    def __init__(self, plane: Plane, proxy: Proxy, connection: Connection, original: Address) -> None:
+        self._plane, self._proxy = plane, proxy
+        self._connection, self._original = connection, original
+        self._workload = plane.hops.pop((proxy.instance.id, connection.remote[1]), None)
+        self._mode = proxy.inbound.mode(original[1])
+        port = proxy.inbound.ports.get(original[1])
+        self._protocol = port.protocol if port else Protocol.AUTO
+        self._service = port.service if port and port.service else _UNNAMED
+        self._cluster = port.cluster if port else PASSTHROUGH
+
+    def start(self) -> None:
+        reactor = self._plane.reactor
+        if self._mode is MtlsMode.DISABLE:
+            self._speak(self._connection, Peer(workload=self._workload), b"")
+            return
+        waits = self._mode is MtlsMode.STRICT or self._protocol.is_http
+        timeout = 0.0 if waits else self._plane.feed.current.mesh.sniff_timeout
+        FirstBytes(reactor, self._connection, self._sniffed, timeout)
+
+    def _sniffed(self, data: bytes, over: bool) -> bool:
+        kind = kind_of(data)
+        if kind is None and not over:
+            return False
+        hello: ClientHello | None = None
+        if kind is Kind.TLS:
+            try:
+                hello = read_client_hello(data)
+            except ValueError:
+                over = True
+            if hello is None and not over:
+                return False
+        strict = self._mode is MtlsMode.STRICT
+        if hello is not None and (strict or not ALPN_MESH.isdisjoint(hello.protocols)):
+            self._terminate(data, hello)
+        elif strict:
+            self._connection.abort()
+        elif kind is Kind.TLS:
+            self._tcp(self._connection, Peer(workload=self._workload), data)
+        else:
+            self._speak(self._connection, Peer(workload=self._workload), data)
+        return True
+
+    def _terminate(self, data: bytes, hello: ClientHello) -> None:
+        context = self._plane.certificates.server(self._proxy.instance.identity)
+
+        def verified(connection: Connection) -> None:
+            assert isinstance(connection, TlsConnection)
+            self._speak(connection, self._peer(connection.session, hello), b"")
+
+        waiting = Terminated(self._plane, verified)
+        connection = TlsConnection(self._connection, waiting, context, server=True, first=data)
+        waiting.of(connection)
+        connection.start()
+
+    def _peer(self, session: ssl.SSLObject, hello: ClientHello) -> Peer:
+        certificates = self._plane.certificates
+        return Peer(
+            True,
+            certificates.peer_identity(session),
+            certificates.peer_hash(session),
+            self._workload,
+            hello.server_name,
+        )
+
+    def _speak(self, connection: Connection, peer: Peer, first: bytes) -> None:
+        """Serve what is spoken inside, or without, TLS."""
+        if self._protocol.is_http or self._protocol is Protocol.AUTO:
+
+            def sniffed(data: bytes, over: bool) -> bool:
+                kind = kind_of(data)
+                if kind is None and not over:
+                    return False
+                if kind is Kind.HTTP1 or (self._protocol.is_http and kind is not Kind.HTTP2):
+                    HttpServer(
+                        ServerSide(self._plane, self._proxy, connection, self._original, peer),
+                        connection,
+                        data,
+                    )
+                else:
+                    self._tcp(connection, peer, data)
+                return True
+
+            is_http = self._protocol.is_http
+            timeout = 0.0 if is_http else self._plane.feed.current.mesh.sniff_timeout
+            FirstBytes(self._plane.reactor, connection, sniffed, timeout, first)
+        else:
+            self._tcp(connection, peer, first)
+
+    def _tcp(self, connection: Connection, peer: Peer, first: bytes) -> None:
+        plane, instance = self._plane, self._proxy.instance
+        address, port = self._original
+        record = Record(
+            "destination",
+            instance.id,
+            peer.workload,
+            instance.workload,
+            self._service,
+            plane.reactor.time(),
+            protocol="tcp",
+        )
+        record.upstream_cluster = self._cluster
+        record.upstream_host = record.downstream_local = text_of(self._original)
+        record.downstream_remote = text_of(connection.remote)
+        record.server_name = peer.server_name
+        if peer.mtls:
+            record.mtls = True
+            record.source_principal = str(peer.identity or "")
+            record.destination_principal = str(instance.identity)
+        session = TcpSession(plane, connection, record, _LIMITS, first=first)
+        session.connect(lambda owner: connect_to_application(plane, owner, instance.id, address, port))

@@ -1,0 +1,124 @@
+"""Connecting to endpoints: into which namespace, with which mark, and whether by TLS."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import ssl
+from dataclasses import dataclass
+
+from devmesh.model.workload import Instance
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.reactor import Connection, Owner
+from devmesh.proxy.tls import TlsConnection, Verify
+from devmesh.security.contexts import ALPN_HTTP1, ALPN_TCP, load_chain
+from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode, UpstreamTls
+from devmesh.snapshot.network import INBOUND_SOURCE, MARK_HOP, MARK_PROXY
+
+_MESH = (TlsMode.AUTO, TlsMode.ISTIO_MUTUAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who connects: an instance's proxy."""
+
+    plane: Plane
+    instance: Instance
+    http: bool = True
+
+
+def is_mesh_tls(cluster: Cluster, endpoint: Endpoint) -> bool:
+    """Tell whether the hop is mutual TLS with the mesh's own certificates."""
+    mode = cluster.tls.mode
+    return mode is TlsMode.ISTIO_MUTUAL or (mode is TlsMode.AUTO and endpoint.mtls)
+
+
+def is_name(address: str) -> bool:
+    """Tell whether `address` has to be looked up."""
+    return not _is_address(address)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_address(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def connect(caller: Caller, owner: Owner, cluster: Cluster, endpoint: Endpoint, address: str) -> Connection:
+    """Begin to connect to `endpoint`, whose name, if it has one, was found to mean `address`.
+
+    Raises:
+        OSError: It failed at once.
+    """
+    plane, source = caller.plane, caller.instance
+    if endpoint.instance is None:
+        raw = plane.reactor.dial(owner, None, address, endpoint.port, mark=MARK_PROXY, origin=source.id)
+    else:
+        raw = plane.reactor.dial(
+            owner, endpoint.instance, address, endpoint.port, mark=MARK_HOP, origin=source.id
+        )
+        plane.remember_hop(endpoint.instance, raw.local[1], source.workload)
+    if is_mesh_tls(cluster, endpoint):
+        context = plane.certificates.client(source.identity, ALPN_HTTP1 if caller.http else ALPN_TCP)
+        verify = _verify(plane, cluster.tls, endpoint)
+        return TlsConnection(raw, owner, context, server=False, server_name=cluster.tls.sni, verify=verify)
+    if cluster.tls.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL):
+        made = _originating(plane, cluster.tls)
+        return TlsConnection(raw, owner, made, server=False, server_name=cluster.tls.sni or address)
+    return raw
+
+
+def connect_to_application(plane: Plane, owner: Owner, instance: str, address: str, port: int) -> Connection:
+    """Begin to connect to the application that a proxy serves.
+
+    Raises:
+        OSError: It failed at once.
+    """
+    return plane.reactor.dial(owner, instance, address, port, mark=MARK_PROXY, bind=INBOUND_SOURCE)
+
+
+def _verify(plane: Plane, tls: UpstreamTls, endpoint: Endpoint) -> Verify:
+    expected = set(tls.sans) if tls.sans else ({str(endpoint.identity)} if endpoint.identity else None)
+
+    def verify(session: ssl.SSLObject) -> str:
+        proved = plane.certificates.peer_identity(session)
+        if expected is None or str(proved) in expected:
+            return ""
+        return "TLS error: certificate verify failed: verify SAN list"  # Envoy's words
+
+    return verify
+
+
+def _originating(plane: Plane, tls: UpstreamTls) -> ssl.SSLContext:
+    """Return the context for TLS that a DestinationRule asks for; made once."""
+    made = plane.contexts.get(tls)
+    if made is None:
+        try:
+            made = _make(tls)
+        except (ssl.SSLError, ValueError) as error:
+            made = error
+        plane.contexts[tls] = made
+    if isinstance(made, Exception):
+        raise OSError(f"TLS error: the DestinationRule's certificates cannot be used: {made}")
+    return made
+
+
+def _make(tls: UpstreamTls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    # Istio: without caCertificates the server's certificate is verified by the system's roots (since 1.19).
+    if tls.insecure:
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca_pem:
+        context.load_verify_locations(cadata=tls.ca_pem)
+    else:
+        context.load_default_certs()
+        context.check_hostname = bool(tls.sni)
+    if tls.certificate_pem:
+        load_chain(context, tls.certificate_pem + "\n" + tls.key_pem)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,211 @@
+"""The server role of HTTP/1.1: one client's connection, its requests one after the other."""
+
+from __future__ import annotations
+
+from devmesh.proxy import local
+from devmesh.proxy.body import Body, body_of
+from devmesh.proxy.exchange import Exchange
+from devmesh.proxy.http1 import Malformed, Request, parse_request
+from devmesh.proxy.reactor import HIGH, Connection, Owner
+from devmesh.proxy.side import Side
+
+_LINGER = (
+    1.0  # seconds for the client to read an answer after which the connection ends (Envoy: delayed close)
+)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HttpServer(Owner):
+    """Reads requests and hands each to an `Exchange`, whose `Downstream` it is.
+
+    While one is under way at most `HIGH` bytes of those after it are read ahead.
+
+    Args:
+        first: What was read from the connection already.
+    """
+
+    __slots__ = ("_body", "_buffer", "_connection", "_exchange", "_held", "_serving", "_side", "_until_end")
+
+    def __init__(self, side: Side, connection: Connection, first: bytes = b"") -> None:
+        self._side = side
+        self._connection = connection
+        self._exchange: Exchange | None = None
+        self._body: Body | None = None  # of the request under way, while it is not complete
+        self._buffer = first
+        self._serving = False
+        self._held = False
+        self._until_end = False
+        connection.owner = self
+        if first:
+            self._serve()
+
+    # -- as the owner of a connection --
+
+    def readable(self) -> None:
+        data = self._connection.recv()
+        if data is None:
+            return
+        if not data:
+            self._gone()
+        elif self._exchange is None:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._serve()
+        elif self._body is not None:
+            self._upload(self._exchange, self._body, data)
+        else:
+            self._buffer += data
+            if len(self._buffer) > HIGH:
+                self._connection.pause()
+
+    def drained(self) -> None:
+        if self._exchange is not None:
+            self._exchange.download_drained()
+
+    def lost(self, reason: str) -> None:
+        self._gone()
+
+    # -- as an exchange's downstream --
+
+    @property
+    def pending(self) -> int:
+        return self._connection.pending
+
+    def send(self, data: bytes) -> None:
+        self._connection.send(data)
+
+    def finished(self, *, reusable: bool) -> None:
+        self._exchange = None
+        if not reusable:
+            self._close_gently()
+        elif self._buffer:
+            self._connection.resume()
+            self._serve()
+
+    def cut(self) -> None:
+        self._exchange = None
+        self._connection.close()
+
+    def hold(self) -> None:
+        self._connection.pause()
+
+    def unhold(self) -> None:
+        self._connection.resume()
+
+    def surrender(self) -> Connection:
+        self._exchange = None
+        if self._buffer:  # sent ahead of the other protocol's agreement: not ours to understand
+            self._buffer = b""
+        return self._connection
+
+    # --
+
+    def _serve(self) -> None:
+        """Take requests from the buffer as long as each is answered at once."""
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while self._exchange is None and self._buffer and self._connection.owner is self:
+                if not self._next(self._buffer):
+                    break
+        finally:
+            self._serving = False
+
+    def _next(self, data: bytes) -> bool:
+        try:
+            request = parse_request(data)
+        except Malformed as error:
+            self._refuse(error)
+            return False
+        if request is None:
+            if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before a request
+                self._buffer = data[2:]
+                return True
+            return False
+        if self._side.refuses(request):
+            self._connection.abort()
+            return False
+        size, length = request.size, request.length
+        if length == 0:
+            self._buffer = data[size:]
+            exchange = self._exchange = Exchange(self._side, self, request)
+            exchange.start(b"", True)
+            return True
+        return self._with_body(request, data[size:])
+
+    def _with_body(self, request: Request, rest: bytes) -> bool:
+        body = body_of(request.length)
+        try:
+            taken = body.take(rest)
+        except Malformed as error:
+            self._refuse(error)
+            return False
+        self._buffer = rest[taken:]
+        exchange = self._exchange = Exchange(self._side, self, request)
+        if body.done:
+            exchange.body = body
+        else:
+            exchange.body = self._body = body
+            if request.headers.get("expect", "").lower() == "100-continue" and not rest:
+                self._connection.send(_CONTINUE)
+        exchange.start(rest[:taken], body.done)
+        return True
+
+    def _upload(self, exchange: Exchange, body: Body, data: bytes) -> None:
+        try:
+            taken = body.take(data)
+        except Malformed as error:
+            self._body = None
+            exchange.malformed(error.details)
+            return
+        if body.done:
+            self._body = None
+            if taken < len(data):
+                self._buffer = data[taken:]
+                data = data[:taken]
+        exchange.upload(data, body.done)
+
+    def _refuse(self, error: Malformed) -> None:
+        """Answer what is no request, and end."""
+        body = local.BAD_REQUEST if error.status == 400 else b""
+        now, side = self._side.plane.reactor.time(), self._side
+        self._connection.send(local.refusal(error.status, body, now, side.server_name))
+        record = side.refused(error)
+        if record is not None:
+            side.plane.sink.request(record)
+        self._close_gently()
+
+    def _gone(self) -> None:
+        """The client has closed its side; Envoy drops what it has asked for."""
+        exchange, self._exchange = self._exchange, None
+        connection = self._connection
+        if exchange is not None:
+            exchange.cancel()
+        connection.close()
+
+    def _close_gently(self) -> None:
+        """End after what is pending. Closing with unread input would reset the connection, and the client
+        lose the answer: read on for a moment, into nothing."""
+        self._buffer = b""
+        connection = self._connection
+        connection.finish()
+        connection.resume()
+        connection.owner = _Lingering(self._side, connection)
+
+
+class _Lingering(Owner):
+    """Reads until the client closes too."""
+
+    __slots__ = ("_connection", "_deadline")
+
+    def __init__(self, side: Side, connection: Connection) -> None:
+        self._connection = connection
+        self._deadline = side.plane.reactor.deadline(_LINGER, connection.close)
+
+    def readable(self) -> None:
+        if self._connection.recv() == b"":
+            self.lost("")
+
+    def lost(self, reason: str) -> None:
+        self._deadline.cancel()
+        self._connection.close()

@@ -1,0 +1,230 @@
+"""The data plane as a whole: a part of the mesh that starts, listens, follows the snapshots, and ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from devmesh.proxy.arriving import OutboundArrival
+from devmesh.proxy.arriving_gateway import GatewayArrival, listener_of
+from devmesh.proxy.arriving_inbound import InboundArrival
+from devmesh.proxy.epoll import EpollReactor
+from devmesh.proxy.plane import Certificates, Plane
+from devmesh.proxy.reactor import Acceptor, Connection, Reactor
+from devmesh.snapshot.feed import SnapshotFeed
+from devmesh.snapshot.network import Capture, Dialer, ListenerSource
+from devmesh.snapshot.proxy import Proxy
+from devmesh.snapshot.snapshot import Snapshot
+from devmesh.telemetry.record import RecordSink
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0  # seconds that a connection waits for its instance to be known
+_PRUNE_EVERY = 60.0
+
+Refused = Callable[[str, int, OSError], None]
+"""Told of a gateway's port that cannot be listened on: instance, port, why."""
+
+
+class Runs(Protocol):
+    """A reactor that has to be run."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = ...) -> None: ...
+
+
+def _say(instance: str, port: int, error: OSError) -> None:
+    log.error("gateway %s cannot listen on port %d: %s", instance, port, error)
+
+
+@dataclass(slots=True)
+class _Listening:
+    """What is open for one instance; `gateway` by (local, port)."""
+
+    sidecar: list[Acceptor] = field(default_factory=list)
+    gateway: dict[tuple[bool, int], Acceptor] = field(default_factory=dict)
+
+    def close(self) -> None:
+        for acceptor in (*self.sidecar, *self.gateway.values()):
+            acceptor.close()
+
+
+class Engine:
+    """Implements `CaptureWatcher`, and serves what it is told of by the snapshots of a feed.
+
+    Args:
+        listeners: Where captures come from, and where gateways listen.
+        port_taken: Told when a gateway cannot listen; by default it is logged.
+        reactor: What moves the bytes; by default sockets, dialled by `dialer`.
+    """
+
+    def __init__(
+        self,
+        feed: SnapshotFeed,
+        listeners: ListenerSource,
+        dialer: Dialer,
+        certificates: Certificates,
+        sink: RecordSink,
+        *,
+        port_taken: Refused = _say,
+        reactor: Reactor | None = None,
+    ) -> None:
+        self._epoll = EpollReactor(dialer) if reactor is None else None
+        self._reactor: Reactor = reactor if reactor is not None else self._epoll  # type: ignore[assignment]
+        self.plane = Plane(self._reactor, feed, certificates, sink)
+        self._feed = feed
+        self._listeners = listeners
+        self._port_taken = port_taken
+        self._open: dict[str, _Listening] = {}
+        self._refused: set[tuple[str, bool, int]] = set()
+        self._parked: dict[str, list[tuple[Connection, Callable[[Proxy], None]]]] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started when it listens."""
+        async with trio.open_nursery() as nursery:
+            if self._epoll is not None:
+                await nursery.start(self._epoll.run)
+            self._listeners.subscribe(self)
+            self._feed.subscribe(self.follow)
+            self.follow(self._feed.current)
+            nursery.start_soon(self._prune)
+            task_status.started()
+
+    # -- as the runtime sees it --
+
+    def captured(self, capture: Capture) -> None:
+        instance = capture.instance
+        opened = self._open.setdefault(instance, _Listening())
+        if capture.outbound is not None:
+            accept = self._reactor.accept(capture.outbound, lambda c: self._arrived(instance, c, _outbound))
+            opened.sidecar.append(accept)
+        if capture.inbound is not None:
+            accept = self._reactor.accept(capture.inbound, lambda c: self._arrived(instance, c, _inbound))
+            opened.sidecar.append(accept)
+
+    def released(self, instance: str) -> None:
+        opened = self._open.pop(instance, None)
+        if opened is not None:
+            opened.close()
+        self.plane.forget(instance)
+        for connection, _ in self._parked.pop(instance, ()):
+            connection.close()
+
+    # -- following the configuration --
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Open and close gateways' listeners as `snapshot` has them; let those in that waited for it."""
+        wanted = {id_: proxy for id_, proxy in snapshot.proxies.items() if proxy.gateway}
+        for instance, opened in list(self._open.items()):
+            if opened.gateway and instance not in wanted:
+                self._close_gateway(opened, set())
+                if not opened.sidecar:
+                    del self._open[instance]
+        for instance, proxy in wanted.items():
+            self._open_gateway(instance, proxy)
+        for instance in [known for known in self._parked if known in snapshot.proxies]:
+            for connection, start in self._parked.pop(instance):
+                connection.resume()
+                start(snapshot.proxies[instance])
+
+    def _open_gateway(self, instance: str, proxy: Proxy) -> None:
+        opened = self._open.setdefault(instance, _Listening())
+        wanted: dict[tuple[bool, int], int] = {}
+        for listener in proxy.gateway:
+            wanted[False, listener.target_port] = listener.target_port
+            if listener.local_port:
+                wanted[True, listener.local_port] = listener.target_port
+        self._close_gateway(opened, wanted.keys())
+        for (local, port), target in wanted.items():
+            if (local, port) not in opened.gateway:
+                self._listen(opened, instance, local, port, target)
+
+    def _listen(self, opened: _Listening, instance: str, local: bool, port: int, target: int) -> None:
+        try:
+            if local:
+                made = self._listeners.listen(None, "127.0.0.1", port)
+            else:
+                made = self._listeners.listen(instance, "0.0.0.0", port)
+        except OSError as error:
+            if (instance, local, port) not in self._refused:  # say it once; try again with each snapshot
+                self._refused.add((instance, local, port))
+                self._port_taken(instance, port, error)
+            return
+        self._refused.discard((instance, local, port))
+
+        def start(plane: Plane, proxy: Proxy, connection: Connection) -> None:
+            listener = listener_of(proxy, target)
+            if listener is None:
+                connection.abort()
+            else:
+                GatewayArrival(plane, proxy, listener, connection).start()
+
+        opened.gateway[local, port] = self._reactor.accept(made, lambda c: self._arrived(instance, c, start))
+
+    def _close_gateway(self, opened: _Listening, keep: set[tuple[bool, int]] | object) -> None:
+        for key in [key for key in opened.gateway if key not in keep]:  # type: ignore[operator]
+            opened.gateway.pop(key).close()
+
+    # -- connections --
+
+    def _arrived(self, instance: str, connection: Connection, start: Start) -> None:
+        proxy = self._feed.current.proxies.get(instance)
+        if proxy is not None:
+            start(self.plane, proxy, connection)
+            return
+        connection.pause()
+        waiting = self._parked.setdefault(instance, [])
+        entry = (connection, lambda proxy: start(self.plane, proxy, connection))
+        waiting.append(entry)
+
+        def give_up() -> None:
+            if entry in self._parked.get(instance, ()):
+                self._parked[instance].remove(entry)
+                connection.abort()
+
+        self._reactor.deadline(PATIENCE, give_up)
+
+    async def _prune(self) -> None:
+        """Close what has been idle for longer than its cluster allows, and what no cluster is left for."""
+        while True:
+            await trio.sleep(_PRUNE_EVERY)
+            for instance, state in list(self.plane.proxies.items()):
+                proxy = self._feed.current.proxies.get(instance)
+                for name, cluster in list(state.clusters.items()):
+                    known = proxy.outbound.clusters.get(name) if proxy else None
+                    limit = known.limits.idle_timeout if known else 0.0
+                    if not known and not name.startswith(("inbound|", "Inbound")):
+                        cluster.close_idle()
+                        if not cluster.connections:
+                            del state.clusters[name]
+                    elif limit:
+                        self._prune_idle(cluster.pools.values(), limit)
+                await trio.lowlevel.checkpoint()
+
+    def _prune_idle(self, pools: object, limit: float) -> None:
+        before = self._reactor.now() - limit
+        for pool in list(pools):  # type: ignore[call-overload]
+            for upstream in [each for each in pool.idle if each.since < before]:
+                upstream.discard()
+
+
+Start = Callable[[Plane, Proxy, Connection], None]
+
+
+def _outbound(plane: Plane, proxy: Proxy, connection: Connection) -> None:
+    original = connection.original()
+    if original is None:
+        connection.abort()
+    else:
+        OutboundArrival(plane, proxy, connection, original).start()
+
+
+def _inbound(plane: Plane, proxy: Proxy, connection: Connection) -> None:
+    original = connection.original()
+    if original is None:
+        connection.abort()
+    else:
+        InboundArrival(plane, proxy, connection, original).start()

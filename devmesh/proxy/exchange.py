@@ -1,0 +1,546 @@
+"""One HTTP request and its response, from one side of a proxy to the other."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from devmesh.proxy import local
+from devmesh.proxy.body import LAST_CHUNK, Body, chunk
+from devmesh.proxy.deadlines import Deadline
+from devmesh.proxy.http1 import UNTIL_CLOSE, Fields, Request, Response
+from devmesh.proxy.plane import ClusterState, Pool
+from devmesh.proxy.reactor import HIGH, Connection
+from devmesh.proxy.tracing import Trace
+from devmesh.proxy.upstream import CONNECT_TIMEOUT, Upstream
+from devmesh.snapshot.cluster import Cluster, Endpoint, ServiceRef
+from devmesh.snapshot.route import Route, Weighted
+from devmesh.traffic import retry
+from devmesh.traffic.balancing import pick
+from devmesh.traffic.retry import Reset
+
+if TYPE_CHECKING:
+    from devmesh.proxy.plane import Plane
+    from devmesh.proxy.side import Side
+
+log = logging.getLogger(__name__)
+
+NO_WEIGHT = Weighted("")
+NO_CLUSTER = Cluster("", ServiceRef("", "", ""), 0)
+MAX_REPLAY = 1 << 16  # bytes of a request's body that are kept for another try; Envoy's buffer limit
+
+
+class Downstream(Protocol):
+    """Whoever an exchange answers: a client's connection, or nobody (a mirror's)."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of answers that haven't left yet."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def finished(self, *, reusable: bool) -> None:
+        """The answer is complete."""
+
+    def cut(self) -> None:
+        """The answer will never be complete: end the connection so that the client sees it."""
+
+    def hold(self) -> None:
+        """Read no more of the request for now."""
+
+    def unhold(self) -> None:
+        """Read on."""
+
+    def surrender(self) -> Connection:
+        """Give up the connection, which speaks something else from now on."""
+
+
+class Exchange:
+    """Takes a request through its decisions to an upstream, maybe several times, and the answer back.
+
+    Attributes:
+        route: What was decided; None: nothing accepted the request, or nothing was asked yet.
+        path, authority: Sent on; the request's own, if no route rewrites them.
+        is_uploaded: The request has been read to its end.
+        answering: The head of the answer is on its way: no more tries.
+        body, response_body: Count the content; None: it was in one piece, or isn't there.
+    """
+
+    # Defaults on the class: most requests need few of these, and making an exchange is on the hot path.
+    route: Route | None = None
+    weighted = NO_WEIGHT
+    cluster: Cluster = NO_CLUSTER
+    state: ClusterState
+    endpoint: Endpoint | None = None
+    upstream: Upstream | None = None
+    trace: Trace | None = None
+    request_id = ""
+    original_path = ""
+    head = ""  # of the request to send on, but for its last lines
+    is_uploaded = False
+    answering = False
+    attempts = 0
+    status = 0
+    flags = ""
+    details = "via_upstream"
+    transport_failure = ""
+    sent_at = 0.0
+    upstream_time: float | None = None
+    upstream_local = ""
+    upload_size = 0
+    download_size = 0
+    body: Body | None = None
+    response_body: Body | None = None
+    response_length = 0
+    timeout: float | None = None
+    _tried: tuple[Endpoint, ...] = ()
+    _trying = False
+    _repeated = False
+    _over = False
+    _waiting: Pool | None = None
+    _timer: Deadline | None = None  # of the whole, or of what delays it
+    _try_timer: Deadline | None = None
+    _shadows: tuple[Exchange, ...] = ()
+
+    def __init__(self, side: Side, server: Downstream, request: Request) -> None:
+        self.side = side
+        self.server = server
+        self.request = request
+        self.plane: Plane = side.plane
+        self.path = request.path
+        self.authority = request.authority
+        self.began = self.plane.reactor.now()
+        self._held: list[bytes] | None = None  # what was read of the request's body
+        self._held_size = 0
+
+    # -- the request --
+
+    def start(self, piece: bytes, uploaded: bool) -> None:
+        """Begin, with the part of the body that came along with the head."""
+        self.is_uploaded = uploaded
+        self._held = [piece] if piece else []
+        self._held_size = self.upload_size = len(piece)
+        self.side.decide(self)
+
+    def upload(self, piece: bytes, uploaded: bool) -> None:
+        """Take more of the request's body."""
+        self.is_uploaded = uploaded
+        self.upload_size += len(piece)
+        for shadow in self._shadows:
+            shadow.upload(piece, uploaded)
+        upstream, held = self.upstream, self._held
+        if held is not None:
+            if self._held_size + len(piece) <= MAX_REPLAY or upstream is None:
+                held.append(piece)
+                self._held_size += len(piece)
+            else:
+                self._held = None  # too much to try again
+        if upstream is not None:
+            upstream.connection.send(piece)
+            if upstream.connection.pending > HIGH:
+                self.server.hold()
+            if uploaded:
+                self._arm()
+        elif self._held_size > MAX_REPLAY:
+            self.server.hold()
+
+    def upload_drained(self) -> None:
+        """The upstream takes more of the request."""
+        if not self.is_uploaded:
+            self.server.unhold()
+
+    def delay(self, seconds: float) -> None:
+        """Hold the request back (an injected fault), then go on with `Side.delayed`."""
+        self.add_flag("DI")
+        self._timer = self.plane.reactor.deadline(seconds, self._delayed)
+
+    def forward(self, route: Route) -> None:
+        """Send the request to `cluster`, which was decided."""
+        self.timeout = route.timeout if self.timeout is None else self.timeout
+        if not self.is_uploaded and self._held_size > MAX_REPLAY:
+            self.server.unhold()
+        self._attempt()
+
+    def shadow(self, shadows: tuple[Exchange, ...]) -> None:
+        """Send the body to these too, which mirror this request."""
+        self._shadows = shadows
+        for each in shadows:
+            each.is_uploaded = self.is_uploaded
+            each._held, each._held_size = list(self._held or ()), self._held_size
+            each.upload_size = self.upload_size
+
+    # -- a try --
+
+    def _attempt(self) -> None:
+        side, cluster = self.side, self.cluster
+        state = self.state = side.state.cluster(cluster.name)
+        if state.tls is not cluster.tls:
+            state.use_tls(cluster.tls)
+        if state.requests >= cluster.limits.max_requests:
+            self.failed("overflow", "", started=False)
+            return
+        plane = self.plane
+        endpoint: Endpoint | None
+        if side.by_original(cluster):
+            endpoint = side.original_endpoint(cluster)
+        else:
+            endpoint = pick(cluster, state.balancing, plane.draw(), exclude=self._tried)
+        if endpoint is None:
+            self.reply(503, local.NO_HEALTHY_UPSTREAM, "UH", "no_healthy_upstream")
+            return
+        self.endpoint = endpoint
+        self._trying = True
+        state.requests += 1
+        state.balancing.begin(endpoint)
+        self._take(state.pool(endpoint))
+
+    def _take(self, pool: Pool) -> None:
+        if pool.idle:
+            self._send(pool.idle.pop())
+            return
+        state, limits = self.state, self.cluster.limits
+        if state.pending >= limits.max_pending_requests:
+            self.failed("overflow", "", started=False)
+        elif pool.connections and state.connections >= limits.max_connections:
+            state.pending += 1
+            self._waiting = pool
+            pool.waiting.append(self)
+        else:
+            self._dial(pool)
+
+    def _dial(self, pool: Pool) -> None:
+        upstream = Upstream(pool)
+        try:
+            connection = self.side.connect(self, upstream)
+        except OSError as error:
+            upstream.abandon()
+            self.failed("connect-failure", error.strerror or str(error), started=False)
+            return
+        if connection is None:  # its name is being looked up
+            upstream.abandon()
+            return
+        upstream.attach(connection, self.cluster.limits.connect_timeout)
+        self._send(upstream)
+
+    def connection_free(self) -> None:
+        """Go on after waiting: a connection is idle now, or one more may be made."""
+        pool, self._waiting = self._waiting, None
+        if pool is not None:
+            self.state.pending -= 1
+            self._take(pool)
+
+    def named(self, found: bool) -> None:
+        """Go on after an endpoint's name was looked up."""
+        if self._over or self.upstream is not None:
+            return
+        if found and self.endpoint is not None:
+            self._dial(self.state.pool(self.endpoint))
+        else:
+            self._leave()
+            self.reply(503, local.NO_HEALTHY_UPSTREAM, "UH", "no_healthy_upstream")
+
+    def _send(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.attempts += 1
+        data = self.side.request_head(self)
+        held = self._held
+        if held:
+            data += b"".join(held)
+        if self.route is None or self.route.retry is None:
+            self._held = None
+        self.sent_at = self.plane.reactor.now()
+        upstream.begin(self, data)
+        if self.timeout is not None or self.route is not None:
+            self._arm()
+
+    def connected(self) -> None:
+        """The connection of this try is up."""
+
+    def malformed(self, details: str) -> None:
+        """The request's body breaks its framing."""
+        upstream = self.upstream
+        self._leave()
+        if upstream is not None:
+            upstream.discard()
+        if self.answering:
+            self.add_flag("DPE")
+            self.details = details
+            self._end()
+            self.server.cut()
+        else:
+            self.reply(400, local.BAD_REQUEST, "DPE", details)
+
+    def again(self) -> bool:
+        """Send once more: the connection was idle for long and its peer had closed it. No try is counted."""
+        if self._repeated or self._held is None or self._over:
+            return False
+        self._repeated = True
+        self.attempts -= 1
+        self.upstream = None
+        pool = self.state.pool(self.endpoint) if self.endpoint else None
+        if pool is None:
+            return False
+        self._dial(pool)
+        return True
+
+    def failed(self, reset: Reset, transport: str, *, started: bool) -> None:
+        """A try ended without a complete response. `started`: some of the request may have been sent."""
+        self._leave()
+        if self._over:
+            return
+        failure = local.FAILURES[reset]
+        if self.answering:
+            self.add_flag(failure.flag)
+            self.details = f"upstream_reset_after_response_started{{{failure.reason}}}".replace(" ", "_")
+            self._end()
+            self.server.cut()
+            return
+        self.transport_failure = transport
+        if self._retries(reset=reset, started=started):
+            return
+        reason = failure.reason
+        if transport == CONNECT_TIMEOUT:
+            reason, transport = transport, ""
+        body = local.failure_body(reason, transport, retried=self.attempts > 1)
+        fields = [("x-envoy-overloaded", "true")] if reset == "overflow" else []
+        details = local.failure_details(reason, transport)
+        self.reply(failure.status, body, failure.flag, details, fields)
+
+    def _retries(
+        self, *, reset: Reset | None = None, response: Response | None = None, started: bool = True
+    ) -> bool:
+        """Try again if the policy says so; tell whether."""
+        policy = self.route.retry if self.route else None
+        if policy is None:
+            return False
+        status = response.status if response else None
+        code = response.headers.get("grpc-status", "") if response else ""
+        grpc_status = int(code) if code.isascii() and code.isdigit() else None
+
+        def wanted(attempts: int) -> bool:
+            return retry.should_retry(
+                policy,
+                status=status,
+                reset=reset,
+                grpc_status=grpc_status,
+                attempts=attempts,
+                request_started=started,
+                ratelimited=response is not None and "x-envoy-ratelimited" in response.headers,
+            )
+
+        if not wanted(self.attempts):
+            if self.attempts > policy.attempts and wanted(1):
+                self.add_flag("URX")
+            return False
+        if self._held is None:
+            return False
+        if policy.other_hosts and self.endpoint is not None:
+            self._tried = (*self._tried, self.endpoint)
+        wait = retry.backoff(policy, max(1, self.attempts), self.plane.draw())
+        self._cancel_try_timer()
+        self._try_timer = self.plane.reactor.deadline(wait, self._attempt)
+        return True
+
+    def _leave(self) -> None:
+        """Count the present try out; its connection is no longer ours."""
+        self.upstream = None
+        self._cancel_try_timer()
+        if self._waiting is not None:
+            self._waiting.waiting.remove(self)
+            self._waiting = None
+            self.state.pending -= 1
+        if self._trying:
+            self._trying = False
+            self.state.requests -= 1
+            if self.endpoint is not None:
+                self.state.balancing.end(self.endpoint)
+
+    # -- the answer --
+
+    def inform(self, response: Response) -> None:
+        """Pass a 1xx on; 100 has been answered already."""
+        if response.status != 100 and not self.answering:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in response.fields])
+            head = f"HTTP/1.1 {response.status} {local.reason(response.status)}\r\n{lines}\r\n"
+            self.server.send(head.encode("latin-1"))
+
+    def upstream_done(self) -> None:
+        """The response is complete; its connection may serve others."""
+        if self.upstream is not None:
+            self.upstream_local = self.upstream.local
+        self._leave()
+
+    def answer(self, response: Response, piece: bytes, ended: bool) -> None:
+        """Take the response's head, and what came of its body."""
+        now = self.plane.reactor.now()
+        status = self.status = response.status
+        route = self.route
+        if (
+            status >= 400
+            or (route and route.retry and route.retry.codes)
+            or "grpc-status" in response.headers
+        ):
+            upstream = self.upstream
+            if self._retries(response=response):
+                if upstream is not None:
+                    upstream.discard()
+                    self._leave_for_retry()
+                return
+        self.answering = True
+        self.upstream_time = now - self.sent_at
+        self.response_length = response.length
+        self.download_size = len(piece)
+        close = self.request.close or not self.is_uploaded
+        head = self.side.response_head(self, response, close)
+        if response.length == UNTIL_CLOSE and piece:
+            piece = chunk(piece)
+        server = self.server
+        server.send(head + piece)
+        if ended:
+            self._complete()
+        elif server.pending > HIGH and self.upstream is not None:
+            self.upstream.connection.pause()
+
+    def answer_more(self, piece: bytes, ended: bool) -> None:
+        """Take more of the response's body."""
+        self.download_size += len(piece)
+        if self.response_length == UNTIL_CLOSE:
+            piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if ended else b"")
+        server = self.server
+        server.send(piece)
+        if ended:
+            self._complete()
+        elif server.pending > HIGH and self.upstream is not None:
+            self.upstream.connection.pause()
+
+    def download_drained(self) -> None:
+        """The client takes more of the answer."""
+        if self.upstream is not None:
+            self.upstream.connection.resume()
+
+    def reply(self, status: int, body: bytes, flag: str, details: str, fields: Fields | None = None) -> None:
+        """Answer in the upstream's place."""
+        self.status, self.details = status, details
+        if flag:
+            self.add_flag(flag)
+        self.answering = True
+        close = self.request.close or not self.is_uploaded
+        side = self.side
+        extra = side.reply_fields(self, fields or [])
+        if self.request.method == "HEAD":
+            data = local.reply(status, b"", extra, self.plane.reactor.time(), side.server_name, close=close)
+        else:
+            self.download_size = len(body)
+            data = local.reply(status, body, extra, self.plane.reactor.time(), side.server_name, close=close)
+        self.server.send(data)
+        self._complete()
+
+    def switch(self, head: bytes, rest: bytes) -> None:
+        """The upstream agreed to speak another protocol: only carry bytes from now on."""
+        upstream = self.upstream
+        assert upstream is not None
+        self.status, self.upstream_local = 101, upstream.local
+        self.answering = True
+        self.upstream_time = self.plane.reactor.now() - self.sent_at
+        self._cancel_timers()
+        self.side.tunnel(self, self.server.surrender(), upstream, head, rest)
+
+    def switched_back(self, received: int, sent: int) -> None:
+        """What `switch` began has ended."""
+        self.upload_size, self.download_size = received, sent
+        self._leave()
+        self._end()
+
+    # -- the end --
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        if self._over:
+            return
+        upstream = self.upstream
+        self.add_flag("DC")
+        self.details = "downstream_remote_disconnect"
+        if not self.answering:
+            self.status = 0
+        self._leave()
+        if upstream is not None:
+            self.upstream_local = upstream.local
+            upstream.discard()
+        self._end()
+
+    def add_flag(self, flag: str) -> None:
+        self.flags = f"{self.flags},{flag}" if self.flags else flag
+
+    def _complete(self) -> None:
+        reusable = not self.request.close and self.is_uploaded
+        self._end()
+        self.server.finished(reusable=reusable)
+
+    def _end(self) -> None:
+        self._over = True
+        if self._timer is not None or self._try_timer is not None:
+            self._cancel_timers()
+        record = self.side.record(self)
+        if record is not None:
+            self.plane.sink.request(record)
+
+    # -- time --
+
+    def _arm(self) -> None:
+        """Envoy: time-outs begin when the whole request has been sent."""
+        if not self.is_uploaded or self._over:
+            return
+        deadline = self.plane.reactor.deadline
+        if self.timeout and self._timer is None:
+            self._timer = deadline(self.timeout, self._timed_out)
+        policy = self.route.retry if self.route else None
+        if policy is not None and policy.per_try_timeout and self._try_timer is None:
+            self._try_timer = deadline(policy.per_try_timeout, self._try_timed_out)
+
+    def _delayed(self) -> None:
+        self._timer = None
+        self.side.delayed(self)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._give_up("response_timeout")
+
+    def _try_timed_out(self) -> None:
+        self._try_timer = None
+        upstream = self.upstream
+        if upstream is None or self.answering:
+            return
+        self._leave()
+        upstream.discard()
+        if not self._retries(reset="local-reset"):
+            self.reply(504, local.UPSTREAM_TIMEOUT, "UT", "upstream_per_try_timeout")
+
+    def _give_up(self, details: str) -> None:
+        upstream = self.upstream
+        self._leave()
+        if upstream is not None:
+            self.upstream_local = upstream.local
+            upstream.discard()
+        if self.answering:
+            self.add_flag("UT")
+            self.details = details
+            self._end()
+            self.server.cut()
+        else:
+            self.reply(504, local.UPSTREAM_TIMEOUT, "UT", details)
+
+    def _leave_for_retry(self) -> None:
+        timer, self._try_timer = self._try_timer, None  # the back-off, which has begun
+        self._leave()
+        self._try_timer = timer
+
+    def _cancel_try_timer(self) -> None:
+        if self._try_timer is not None:
+            self._try_timer.cancel()
+            self._try_timer = None
+
+    def _cancel_timers(self) -> None:
+        self._cancel_try_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,228 @@
+"""HTTP/1.1 without sockets: heads out of bytes, and where bodies end (RFC 9112).
+
+Strict where leniency lets requests be smuggled: a line ends with CRLF, a name is a token right before
+its colon, there is no folding, at most one Content-Length and never beside Transfer-Encoding, which is
+``chunked`` or nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from devmesh.traffic.routing import RequestHead
+
+MAX_HEAD = 60 * 1024  # Envoy: max_request_headers_kb
+MAX_FIELDS = 100  # Envoy: max_headers_count
+CHUNKED, UNTIL_CLOSE = -1, -2  # in place of a length
+
+Fields = list[tuple[str, str]]
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_FIELD = re.compile(rf"^({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n", re.MULTILINE)
+_REQUEST = re.compile(rf"({_TOKEN}) ([\x21-\x7e\x80-\xff]+) HTTP/(1\.[01])\r\n")
+_STATUS = re.compile(r"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\r\n")
+_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%\-]*(?::\d*)?|\[[0-9A-Fa-f:.%a-z0-9]+\](?::\d*)?")
+
+
+class Malformed(ValueError):
+    """What the peer sent is no HTTP/1.1.
+
+    Attributes:
+        status: What a client is answered with.
+        details: Envoy's response code details.
+    """
+
+    def __init__(self, details: str, status: int = 400) -> None:
+        super().__init__(details)
+        self.details = details
+        self.status = status
+
+
+class Request(RequestHead):
+    """A request's head.
+
+    Attributes:
+        fields: Header fields in the order sent; names in lower case. `headers` has them by name.
+        length: Of the body in bytes, or `CHUNKED`.
+        size: Of the head in bytes.
+        minor: The version: 1 for HTTP/1.1.
+    """
+
+    __slots__ = ("close", "fields", "length", "minor", "size", "upgrade")
+
+    def __init__(
+        self, method: str, path: str, authority: str, fields: Fields, headers: Mapping[str, str], size: int
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.authority = authority
+        self.scheme = "http"
+        self.headers = headers
+        self.fields = fields
+        self.size = size
+        self.length = 0
+        self.minor = 1
+        self.close = False
+        self.upgrade = ""
+
+
+class Response:
+    """A response's head; `length` may be `UNTIL_CLOSE` too. `close`: the connection can't be used again."""
+
+    __slots__ = ("close", "fields", "headers", "length", "reason", "size", "status")
+
+    def __init__(
+        self, status: int, reason: str, fields: Fields, headers: Mapping[str, str], size: int, close: bool
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        self.headers = headers
+        self.size = size
+        self.close = close
+        self.length = 0
+
+
+def parse_request(data: bytes) -> Request | None:
+    """Read the head at the front of `data`; None: it isn't complete.
+
+    Raises:
+        Malformed: It is none, or too large.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or end > MAX_HEAD:
+        if len(data) > MAX_HEAD:
+            raise Malformed("http1.headers_too_large", 431)
+        if data and b"\n" in data and _hopeless(data):
+            raise Malformed("http1.codec_error")
+        return None
+    text = data[: end + 2].decode("latin-1")
+    found = _REQUEST.match(text)
+    if found is None:
+        raise Malformed("http1.codec_error")
+    method, target, version = found.groups()
+    fields, headers = _fields(text, found.end())
+    host = headers.get("host")
+    authority, path = (host or "", target) if target[0] == "/" else _absolute(method, target, host)
+    request = Request(method, path, authority, fields, headers, end + 4)
+    if version == "1.0":
+        request.minor, request.close = 0, True
+    if host is None:
+        if version == "1.1":
+            raise Malformed("missing_host_header")
+    elif not _HOST.fullmatch(host):
+        raise Malformed("http.invalid_authority")
+    if "transfer-encoding" in headers or "content-length" in headers:
+        request.length = _length(headers)
+    connection = headers.get("connection")
+    if connection is not None:
+        _connection(request, connection)
+    return request
+
+
+def parse_response(data: bytes, method: str) -> Response | None:
+    """Read the head of the response to a request of `method`; None: it isn't complete.
+
+    Raises:
+        Malformed: It is none, or too large.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or end > MAX_HEAD:
+        if len(data) > MAX_HEAD:
+            raise Malformed("http1.headers_too_large")
+        if len(data) >= 8 and not data.startswith(b"HTTP/1."):
+            raise Malformed("http1.codec_error")
+        return None
+    text = data[: end + 2].decode("latin-1")
+    found = _STATUS.match(text)
+    if found is None:
+        raise Malformed("http1.codec_error")
+    minor, code, reason = found.groups()
+    fields, headers = _fields(text, found.end())
+    connection = headers.get("connection", "")
+    close = minor == "0" and "keep-alive" not in connection.lower()
+    if connection and "close" in connection.lower():
+        close = True
+    status = int(code)
+    response = Response(status, reason or "", fields, headers, end + 4, close)
+    if method == "HEAD" or status < 200 or status in (204, 304):
+        response.length = 0
+    elif "content-length" in headers or "transfer-encoding" in headers:
+        response.length = _length(headers)
+    else:
+        response.length, response.close = UNTIL_CLOSE, True
+    return response
+
+
+def _fields(text: str, start: int) -> tuple[Fields, Mapping[str, str]]:
+    """Return the fields in order, and by name: the values of one name joined by commas."""
+    found = _FIELD.findall(text, start)
+    if len(found) != text.count("\n", start):
+        raise Malformed("http1.codec_error")  # a line that is no field
+    if len(found) > MAX_FIELDS:
+        raise Malformed("http1.too_many_headers", 431)
+    if " \r\n" in text or "\t\r\n" in text:
+        found = [(name, value.rstrip(" \t")) for name, value in found]
+    fields = [(name.lower(), value) for name, value in found]
+    headers = dict(fields)
+    if len(headers) != len(fields):
+        _join(fields, headers)
+    return fields, headers
+
+
+def _join(fields: Fields, headers: dict[str, str]) -> None:
+    seen: set[str] = set()
+    for name, value in fields:
+        if name not in seen:
+            seen.add(name)
+            headers[name] = value
+        elif name in ("content-length", "host", "transfer-encoding"):
+            raise Malformed("http1.codec_error" if name != "host" else "http1.multiple_host")
+        else:
+            headers[name] += ("; " if name == "cookie" else ",") + value
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    encoding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if encoding is not None:
+        if length is not None:
+            raise Malformed("http1.content_length_and_chunked_not_allowed")
+        if encoding.lower() != "chunked":
+            raise Malformed("http1.invalid_transfer_encoding", 501)
+        return CHUNKED
+    assert length is not None
+    if not (length.isascii() and length.isdigit() and len(length) <= 18):
+        raise Malformed("http1.codec_error")
+    return int(length)
+
+
+def _connection(request: Request, connection: str) -> None:
+    options = [option.strip() for option in connection.lower().split(",")]
+    if "close" in options:
+        request.close = True
+    elif request.minor == 0 and "keep-alive" in options:
+        request.close = False
+    if "upgrade" in options:
+        request.upgrade = request.headers.get("upgrade", "").lower()
+
+
+def _absolute(method: str, target: str, host: str | None) -> tuple[str, str]:
+    """Split a target that is no path: ``http://host/path``, ``*``, or CONNECT's authority."""
+    if method == "CONNECT":
+        return target, ""
+    if target == "*" and method == "OPTIONS":
+        return host or "", target
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise Malformed("http1.codec_error")
+    cut = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    authority, path = rest[:cut], rest[cut:]
+    if not authority or not _HOST.fullmatch(authority):
+        raise Malformed("http1.codec_error")
+    return authority, path if path.startswith("/") else "/" + path
+
+
+def _hopeless(data: bytes) -> bool:
+    """Tell whether a head that isn't complete never can be: some line does not end with CRLF."""
+    return data.count(b"\n") != data.count(b"\r\n") or _REQUEST.match(data.decode("latin-1")) is None

@@ -1,0 +1,235 @@
+"""The server's side: requests that arrive at a workload go to its application."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devmesh.model.identity import Identity
+from devmesh.model.workload import Workload
+from devmesh.proxy import tracing
+from devmesh.proxy.dialing import connect_to_application
+from devmesh.proxy.http1 import Malformed, Request
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.reactor import Address, Connection
+from devmesh.proxy.side import HOP_BY_HOP, Side, dropped_by, framing
+from devmesh.proxy.sockets import text_of
+from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef, TlsMode, UpstreamTls
+from devmesh.snapshot.proxy import Inbound, InboundPort, MtlsMode, Proxy
+from devmesh.snapshot.route import Retry, Route
+from devmesh.snapshot.snapshot import Snapshot
+from devmesh.telemetry.record import Record
+
+if TYPE_CHECKING:
+    from devmesh.proxy.exchange import Exchange
+    from devmesh.proxy.upstream import Upstream
+
+_DROPPED = (
+    HOP_BY_HOP
+    | tracing.NAMES
+    | {
+        "host",
+        "x-request-id",
+        "x-forwarded-proto",
+        "x-forwarded-client-cert",
+        "x-envoy-decorator-operation",
+        "x-envoy-peer-metadata",
+        "x-envoy-peer-metadata-id",
+        "x-envoy-expected-rq-timeout-ms",
+    }
+)
+# Istio: inbound routes try again where nothing of the request can have arrived.
+_RETRY = Retry(attempts=2, on=frozenset({"reset-before-request"}))
+PASSTHROUGH = "InboundPassthroughCluster"
+_NO_TLS = UpstreamTls(TlsMode.DISABLE)
+_UNNAMED = ServiceRef("", PASSTHROUGH, "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who has connected, as far as it is proved; `workload` is what telemetry may say.
+
+    `certificate_hash` is the SHA-256 of the certificate, in hexadecimal.
+    """
+
+    mtls: bool = False
+    identity: Identity | None = None
+    certificate_hash: str = ""
+    workload: Workload | None = None
+    server_name: str = ""
+
+
+class ServerSide(Side):
+    """Serves one connection to a port of a workload."""
+
+    server_name = "istio-envoy"
+
+    def __init__(
+        self, plane: Plane, proxy: Proxy, connection: Connection, original: Address, peer: Peer
+    ) -> None:
+        super().__init__(plane, proxy.instance.id, connection)
+        self._original = original
+        self._peer = peer
+        self._snapshot: Snapshot | None = None
+        self._source_principal = str(peer.identity) if peer.identity is not None else ""
+        self.local_text = text_of(original)
+        self._use(plane.feed.current)
+        self._certificate = self._client_certificate()
+
+    def _use(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._sampling = snapshot.mesh.sampling_percent
+        proxy = snapshot.proxies.get(self.instance)
+        if proxy is None:
+            return
+        port = self._original[1]
+        found = proxy.inbound.ports.get(port)
+        self._mode = proxy.inbound.mode(port)
+        self._route, self._cluster = _served(proxy.inbound, found, self._original)
+        self._endpoint = self._cluster.endpoints[0]
+        self.workload = proxy.instance.workload
+        self._identity = str(proxy.instance.identity)
+
+    def refuses(self, request: Request) -> bool:
+        """STRICT may have come into force after the connection began."""
+        snapshot = self.plane.feed.current
+        if snapshot is not self._snapshot:
+            self._use(snapshot)
+        return self._mode is MtlsMode.STRICT and not self._peer.mtls
+
+    def decide(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if request.minor == 0:
+            exchange.reply(426, b"", "DPE", "low_version")
+            return
+        if request.upgrade and request.upgrade != "websocket":
+            if request.upgrade != "h2c":
+                exchange.reply(403, b"", "", "upgrade_failed")
+                return
+            request.upgrade = ""
+        plane, named = self.plane, request.headers
+        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw(), self._sampling)
+        exchange.request_id = named.get("x-request-id") or tracing.request_id(plane.bits, trace.sampled)
+        exchange.route, exchange.cluster = self._route, self._cluster
+        dropped = dropped_by(request, _DROPPED)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in request.fields if name not in dropped])
+        proto = named.get("x-forwarded-proto")
+        exchange.head = (
+            f"{request.method} {request.path} HTTP/1.1\r\nhost: {request.authority}\r\n{lines}"
+            f"x-request-id: {exchange.request_id}\r\n{trace.text}"
+            f"x-forwarded-proto: {proto if proto in ('http', 'https') else 'http'}\r\n"
+            f"{self._forwarded_certificate(named.get('x-forwarded-client-cert'))}{framing(request)}\r\n"
+        )
+        exchange.forward(self._route)
+
+    def delayed(self, exchange: Exchange) -> None:
+        raise AssertionError("faults are injected on the client's side")
+
+    def request_head(self, exchange: Exchange) -> bytes:
+        return exchange.head.encode("latin-1")
+
+    def connect(self, exchange: Exchange, owner: Upstream) -> Connection | None:
+        address, port = self._original
+        return connect_to_application(self.plane, owner, self.instance, address, port)
+
+    def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
+        return self._endpoint
+
+    def by_original(self, cluster: Cluster) -> bool:
+        return True
+
+    def last_fields(self, exchange: Exchange) -> str:
+        # Envoy tells a caller without a proxy what the call was named, as a proxy would have told us.
+        if "x-envoy-decorator-operation" in exchange.request.headers or not self._route.operation:
+            return ""
+        return f"x-envoy-decorator-operation: {self._route.operation}\r\n"
+
+    def record(self, exchange: Exchange) -> Record | None:
+        request, peer, cluster, trace = exchange.request, self._peer, self._cluster, exchange.trace
+        named = request.headers
+        duration = self.plane.reactor.now() - exchange.began
+        record = Record(
+            "destination",
+            self.instance,
+            peer.workload,
+            self.workload,
+            cluster.service,
+            self.plane.reactor.time() - duration,
+            "http",
+            "HTTP/1.1",
+            request.method,
+            request.path,
+            "",
+            request.authority,
+            exchange.status,
+            None,
+            exchange.flags,
+            exchange.details,
+            "",
+            exchange.transport_failure,
+            duration,
+            exchange.upstream_time,
+            exchange.body.size if exchange.body is not None else exchange.upload_size,
+            exchange.response_body.size if exchange.response_body is not None else exchange.download_size,
+            peer.mtls,
+        )
+        if peer.mtls:
+            record.source_principal, record.destination_principal = self._source_principal, self._identity
+            record.server_name = peer.server_name
+        record.user_agent = named.get("user-agent", "")
+        record.forwarded_for = named.get("x-forwarded-for", "")
+        record.request_id = exchange.request_id
+        if trace is not None:
+            record.trace_id, record.span_id = trace.trace_id, trace.span_id
+            record.parent_span_id, record.sampled = trace.parent_id, trace.sampled
+        record.upstream_host, record.upstream_cluster = self.local_text, cluster.name
+        record.upstream_local = exchange.upstream_local
+        record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
+        record.route, record.attempts = "default", exchange.attempts
+        record.operation = named.get("x-envoy-decorator-operation") or self._route.operation
+        return record
+
+    def refused(self, error: Malformed) -> Record | None:
+        now, peer = self.plane.reactor.time(), self._peer
+        record = Record(
+            "destination", self.instance, peer.workload, self.workload, self._cluster.service, now
+        )
+        record.status, record.flags, record.details, record.mtls = (
+            error.status,
+            "DPE",
+            error.details,
+            peer.mtls,
+        )
+        record.source_principal = self._source_principal
+        record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
+        return record
+
+    def _client_certificate(self) -> str:
+        peer = self._peer
+        if not peer.mtls:
+            return ""
+        by = f"By={self._identity};" if self._identity else ""
+        return f'{by}Hash={peer.certificate_hash};Subject="";URI={self._source_principal}'
+
+    def _forwarded_certificate(self, given: str | None) -> str:
+        """Envoy, APPEND_FORWARD: what a verified client forwards stays in front; a plain one's is dropped."""
+        if not self._certificate:
+            return ""
+        return f"x-forwarded-client-cert: {given + ',' if given else ''}{self._certificate}\r\n"
+
+
+@functools.lru_cache(maxsize=2048)
+def _inbound_cluster(name: str, service: ServiceRef, original: Address) -> tuple[Route, Cluster]:
+    address, port = original
+    operation = f"{service.host}:{port}/*" if service.host else ""
+    cluster = Cluster(
+        name, service, port, kind=ClusterKind.STATIC, endpoints=(Endpoint(address, port),), tls=_NO_TLS
+    )
+    return Route(retry=_RETRY, operation=operation), cluster
+
+
+def _served(inbound: Inbound, port: InboundPort | None, original: Address) -> tuple[Route, Cluster]:
+    if port is None:
+        return _inbound_cluster(PASSTHROUGH, _UNNAMED, original)
+    return _inbound_cluster(port.cluster, port.service or _UNNAMED, original)

@@ -1,0 +1,383 @@
+"""The client's side: requests of an application, or of the world at a gateway, find their destination."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from devmesh.proxy import dialing, tracing
+from devmesh.proxy.expansion import expander
+from devmesh.proxy.http1 import Fields, Malformed, Request, Response
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.reactor import Address, Connection
+from devmesh.proxy.side import HOP_BY_HOP, Side, dropped_by, framing
+from devmesh.proxy.sockets import text_of
+from devmesh.snapshot.cluster import Cluster, Endpoint
+from devmesh.snapshot.proxy import Proxy
+from devmesh.snapshot.route import NO_OPS, Route, RouteTable
+from devmesh.snapshot.snapshot import Snapshot
+from devmesh.telemetry.record import Record
+from devmesh.traffic import cors, fault, headers, rewriting
+from devmesh.traffic.routing import find_route, find_virtual_host, pick_destination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devmesh.proxy.exchange import Exchange
+    from devmesh.proxy.upstream import Upstream
+
+_DROPPED = (
+    HOP_BY_HOP
+    | tracing.NAMES
+    | {
+        "host",
+        "x-request-id",
+        "x-forwarded-proto",
+        "x-forwarded-client-cert",
+        "x-envoy-attempt-count",
+        "x-envoy-decorator-operation",
+        "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-original-path",
+        "x-envoy-original-host",
+        "x-envoy-peer-metadata",
+        "x-envoy-peer-metadata-id",
+        "x-envoy-upstream-rq-timeout-ms",
+        "x-envoy-upstream-rq-per-try-timeout-ms",
+        "x-envoy-max-retries",
+        "x-envoy-retry-on",
+    }
+)
+_AT_GATEWAY = _DROPPED | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
+
+
+class ClientSide(Side):
+    """Routes each request.
+
+    Args:
+        original: Where the connection was meant to go; None at a gateway.
+        table: Finds the routes of this connection in a proxy's configuration.
+        gateway: The proxy is a gateway's: it stands at the edge, and requests come from the world.
+        xfcc: What a gateway that verified its client says of it.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        proxy: Proxy,
+        connection: Connection,
+        table: Callable[[Proxy], RouteTable | None],
+        *,
+        original: Address | None = None,
+        gateway: bool = False,
+        scheme: str = "http",
+        server_name: str = "",
+        xfcc: str = "",
+    ) -> None:
+        super().__init__(plane, proxy.instance.id, connection)
+        self._find_table = table
+        self._original = original
+        self._gateway = gateway
+        self._scheme = scheme
+        self._requested_name = server_name
+        self._xfcc = xfcc
+        self._snapshot: Snapshot | None = None
+        self._caller = dialing.Caller(plane, proxy.instance)
+        self._principal = str(proxy.instance.identity)
+        self.local_text = text_of(original or connection.local)
+        if gateway:
+            self.server_name = "istio-envoy"
+        self._use(plane.feed.current)
+
+    def _use(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._sampling = snapshot.mesh.sampling_percent
+        proxy = snapshot.proxies.get(self.instance)
+        if proxy is not None:  # else the instance is going: what it last knew serves its last requests
+            self._proxy = proxy
+            self._table = self._find_table(proxy)
+            self.workload = proxy.instance.workload
+
+    def decide(self, exchange: Exchange) -> None:
+        snapshot = self.plane.feed.current
+        if snapshot is not self._snapshot:
+            self._use(snapshot)
+        request = exchange.request
+        request.scheme = self._scheme
+        if request.minor == 0:
+            exchange.reply(426, b"", "DPE", "low_version")
+            return
+        if request.upgrade and not self._accepts_upgrade(exchange):
+            return
+        table = self._table
+        host = find_virtual_host(table, request.authority) if table is not None else None
+        route = find_route(host, request) if host is not None else None
+        if route is None:
+            self._trace(exchange)
+            exchange.reply(404, b"", "NR", "route_not_found")
+            return
+        exchange.route = route
+        self._trace(exchange)
+        destinations = route.destinations
+        if destinations:
+            chosen = exchange.weighted = (
+                destinations[0]
+                if len(destinations) == 1
+                else pick_destination(destinations, self.plane.draw())
+            )
+            cluster = self._proxy.outbound.clusters.get(chosen.cluster)
+            if cluster is not None:
+                exchange.cluster = cluster
+        if route.cors is not None and (answer := cors.preflight(route.cors, request)) is not None:
+            exchange.reply(200, b"", "", "cors_response", answer)
+            return
+        if route.fault is not None:
+            seconds = fault.delay_for(route.fault, self.plane.draw())
+            if seconds > 0:
+                exchange.delay(seconds)
+                return
+        self.delayed(exchange)
+
+    def delayed(self, exchange: Exchange) -> None:
+        route = exchange.route
+        assert route is not None
+        if route.fault is not None:
+            aborted = fault.abort_for(route.fault, self.plane.draw())
+            if aborted is not None:
+                self._abort(exchange, *aborted)
+                return
+        if route.redirect is not None:
+            where = rewriting.location(route.redirect, exchange.request)
+            exchange.reply(route.redirect.status, b"", "", "direct_response", [("location", where)])
+        elif route.direct is not None:
+            exchange.reply(route.direct.status, route.direct.body, "", "direct_response")
+        elif not exchange.cluster.name:
+            exchange.reply(503, b"", "NC", "cluster_not_found")
+        else:
+            self._forward(exchange, route)
+
+    def _abort(self, exchange: Exchange, status: int, grpc_status: int | None) -> None:
+        body = fault.ABORT_BODY
+        if grpc_status is None:
+            exchange.reply(status, body, "FI", "fault_filter_abort")
+            return
+        fields = [
+            ("content-type", "application/grpc"),
+            ("grpc-status", str(grpc_status)),
+            ("grpc-message", body.decode()),
+        ]
+        exchange.reply(status, b"", "FI", "fault_filter_abort", fields)
+
+    def _accepts_upgrade(self, exchange: Exchange) -> bool:
+        request = exchange.request
+        if request.upgrade == "websocket":
+            return True
+        if request.upgrade == "h2c":  # Envoy goes on in HTTP/1.1
+            request.upgrade = ""
+            return True
+        exchange.reply(403, b"", "", "upgrade_failed")
+        return False
+
+    def _trace(self, exchange: Exchange) -> None:
+        plane, named = self.plane, exchange.request.headers
+        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw(), self._sampling)
+        exchange.request_id = named.get("x-request-id") or tracing.request_id(plane.bits, trace.sampled)
+
+    def _forward(self, exchange: Exchange, route: Route) -> None:
+        request = exchange.request
+        if route.rewrite is not None:
+            exchange.path = rewriting.path(route.rewrite, request.path)
+            if exchange.path != request.path:
+                exchange.original_path = request.path
+            exchange.authority = route.rewrite.authority or request.authority
+        exchange.head = self._head(exchange, request, route)
+        if "x-envoy-upstream-rq-timeout-ms" in request.headers:
+            exchange.timeout = _milliseconds(request.headers["x-envoy-upstream-rq-timeout-ms"])
+        if route.mirrors:
+            self._mirror(exchange, route)
+        exchange.forward(route)
+
+    def _head(self, exchange: Exchange, request: Request, route: Route) -> str:
+        dropped = dropped_by(request, _AT_GATEWAY if self._gateway else _DROPPED)
+        fields: Fields = request.fields
+        weighted = exchange.weighted
+        if route.request_headers is not NO_OPS or weighted.request_headers is not NO_OPS:
+            fields = self._change(
+                exchange, request, route, [pair for pair in fields if pair[0] not in dropped]
+            )
+            dropped = frozenset()
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields if name not in dropped])
+        trace = exchange.trace
+        timeout = exchange.timeout if exchange.timeout is not None else route.timeout
+        more = self._edge(request) if self._gateway else f"x-forwarded-proto: {self._proto(request)}\r\n"
+        if timeout:
+            more += f"x-envoy-expected-rq-timeout-ms: {int(timeout * 1000)}\r\n"
+        if exchange.original_path:
+            more += f"x-envoy-original-path: {exchange.original_path}\r\n"
+        if exchange.authority is not request.authority:
+            more += f"x-envoy-original-host: {request.authority}\r\n"
+        if route.operation:
+            more += f"x-envoy-decorator-operation: {route.operation}\r\n"
+        return (
+            f"{request.method} {exchange.path} HTTP/1.1\r\nhost: {exchange.authority}\r\n{lines}"
+            f"x-request-id: {exchange.request_id}\r\n{trace.text if trace else ''}{more}{framing(request)}"
+        )
+
+    def _proto(self, request: Request) -> str:
+        given = request.headers.get("x-forwarded-proto")
+        return given if given in ("http", "https") else self._scheme
+
+    def _change(self, exchange: Exchange, request: Request, route: Route, fields: Fields) -> Fields:
+        expand = expander(exchange, None)
+        for ops in (exchange.weighted.request_headers, route.request_headers):
+            if ops is not NO_OPS:
+                authority = headers.apply(ops, fields, expand)
+                if authority is not None:
+                    exchange.authority = authority
+        return fields
+
+    def _edge(self, request: Request) -> str:
+        """Return what a gateway says of the client (Envoy: use_remote_address)."""
+        address, before = self.remote[0], request.headers.get("x-forwarded-for")
+        lines = f"x-forwarded-for: {before + ',' if before else ''}{address}\r\nx-forwarded-proto: {self._scheme}\r\n"
+        if ipaddress.ip_address(address).is_private and not before:
+            lines += "x-envoy-internal: true\r\n"
+        else:
+            lines += f"x-envoy-external-address: {address}\r\n"
+        return lines + (f"x-forwarded-client-cert: {self._xfcc}\r\n" if self._xfcc else "")
+
+    def _mirror(self, exchange: Exchange, route: Route) -> None:
+        from devmesh.proxy.mirror import mirrored
+
+        found = []
+        for mirror in route.mirrors:
+            cluster = self._proxy.outbound.clusters.get(mirror.cluster)
+            if cluster is not None and self.plane.draw() * 100 < mirror.percent:
+                found.append(mirrored(self, exchange, cluster))
+        if found:
+            exchange.shadow(tuple(found))
+            for each in found:
+                each.forward(each.route or route)
+
+    def request_head(self, exchange: Exchange) -> bytes:
+        return f"{exchange.head}x-envoy-attempt-count: {exchange.attempts}\r\n\r\n".encode("latin-1")
+
+    def connect(self, exchange: Exchange, owner: Upstream) -> Connection | None:
+        endpoint = owner.pool.endpoint
+        address = endpoint.address
+        if dialing.is_name(address):
+            found = self.plane.resolved(address)
+            if found is None:
+                name = address
+                self.plane.resolve(name, lambda: exchange.named(bool(self.plane.resolved(name))))
+                return None
+            if not found:
+                raise OSError(0, f"the name {address} has no address")
+            address = found
+        return dialing.connect(self._caller, owner, exchange.cluster, endpoint, address)
+
+    def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
+        if self._original is None:
+            return None
+        return original_endpoint(cluster, self._original, self.plane.feed.current)
+
+    def change_response(self, exchange: Exchange, response: Response) -> Fields:
+        route = exchange.route
+        if route is None:
+            return response.fields
+        ops = (exchange.weighted.response_headers, route.response_headers)
+        if route.cors is None and ops == (NO_OPS, NO_OPS):
+            return response.fields
+        fields = list(response.fields)
+        expand = expander(exchange, response)
+        for each in ops:
+            if each is not NO_OPS:
+                headers.apply(each, fields, expand)
+        if route.cors is not None:
+            fields += cors.response(route.cors, exchange.request.headers.get("origin"))
+        return fields
+
+    def reply_fields(self, exchange: Exchange, fields: Fields) -> Fields:
+        route = exchange.route
+        if route is None or not route.destinations:
+            return fields
+        changed = list(fields)
+        expand = expander(exchange, None)
+        for ops in (exchange.weighted.response_headers, route.response_headers):
+            if ops is not NO_OPS:
+                headers.apply(ops, changed, expand)
+        return changed
+
+    def record(self, exchange: Exchange) -> Record | None:
+        request, endpoint, cluster = exchange.request, exchange.endpoint, exchange.cluster
+        named, trace, route = request.headers, exchange.trace, exchange.route
+        now = self.plane.reactor.now()
+        duration = now - exchange.began
+        secure = endpoint is not None and dialing.is_mesh_tls(cluster, endpoint)
+        record = Record(
+            "source",
+            self.instance,
+            self.workload,
+            endpoint.workload if endpoint is not None else None,
+            cluster.service if cluster.name else None,
+            self.plane.reactor.time() - duration,
+            "http",
+            "HTTP/1.1",
+            request.method,
+            exchange.path,
+            exchange.original_path,
+            exchange.authority,
+            exchange.status,
+            None,
+            exchange.flags,
+            exchange.details,
+            "",
+            exchange.transport_failure,
+            duration,
+            exchange.upstream_time,
+            exchange.body.size if exchange.body is not None else exchange.upload_size,
+            exchange.response_body.size if exchange.response_body is not None else exchange.download_size,
+            secure,
+        )
+        if secure and endpoint is not None:
+            record.source_principal = self._principal
+            record.destination_principal = str(endpoint.identity or "")
+        record.user_agent = named.get("user-agent", "")
+        record.forwarded_for = named.get("x-forwarded-for", "") or (self.remote[0] if self._gateway else "")
+        record.request_id = exchange.request_id
+        if trace is not None:
+            record.trace_id, record.span_id = trace.trace_id, trace.span_id
+            record.parent_span_id, record.sampled = trace.parent_id, trace.sampled
+        if endpoint is not None:
+            record.upstream_host = text_of(endpoint.key)
+        record.upstream_cluster = cluster.name
+        record.upstream_local = exchange.upstream_local
+        record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
+        record.server_name = self._requested_name
+        record.attempts = exchange.attempts
+        if route is not None:
+            record.route, record.operation, record.origin = route.name, route.operation, route.origin
+        return record
+
+    def refused(self, error: Malformed) -> Record | None:
+        """Return the record of bytes that were no request."""
+        now = self.plane.reactor.time()
+        record = Record("source", self.instance, self.workload, None, None, now)
+        record.status, record.flags, record.details = error.status, "DPE", error.details
+        record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
+        return record
+
+
+def original_endpoint(cluster: Cluster, original: Address, snapshot: Snapshot) -> Endpoint:
+    """Return where a connection was meant to go: one of the cluster's endpoints where that is known."""
+    for endpoint in cluster.endpoints:
+        if endpoint.key == original:
+            return endpoint
+    address, port = original
+    instance = snapshot.instances.get(snapshot.by_address.get(address, ""))
+    if instance is None:
+        return Endpoint(address, port)
+    return Endpoint(address, port, instance.id, instance.workload, instance.identity)
+
+
+def _milliseconds(text: str) -> float | None:
+    return int(text) / 1000 if text.isascii() and text.isdigit() else None

@@ -1,0 +1,195 @@
+"""What all connections of the data plane share, and what each proxy remembers between requests."""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from devmesh.model.identity import Identity
+from devmesh.model.workload import Workload
+from devmesh.proxy.deadlines import Deadline
+from devmesh.proxy.reactor import Reactor
+from devmesh.snapshot.cluster import Endpoint, UpstreamTls
+from devmesh.snapshot.feed import SnapshotFeed
+from devmesh.snapshot.proxy import ServerTls
+from devmesh.telemetry.record import RecordSink
+from devmesh.traffic.balancing import State
+
+if TYPE_CHECKING:
+    from devmesh.proxy.exchange import Exchange
+    from devmesh.proxy.upstream import Upstream
+
+SetDeadline = Callable[[float, Callable[[], None]], Deadline]
+_MAX_HOPS = 8192
+_NAME_TTL = 5.0  # seconds; Envoy: dns_refresh_rate
+
+
+class Certificates(Protocol):
+    """What the data plane asks of `devmesh.security.contexts.Certificates`."""
+
+    def server(self, identity: Identity) -> ssl.SSLContext: ...
+
+    def client(self, identity: Identity, protocols: tuple[str, ...] = ...) -> ssl.SSLContext: ...
+
+    def peer_identity(self, session: ssl.SSLObject) -> Identity | None: ...
+
+    def peer_hash(self, session: ssl.SSLObject) -> str: ...
+
+
+class Pool:
+    """The connections of one proxy to one endpoint of one cluster. The latest used is the first reused."""
+
+    __slots__ = ("cluster", "connections", "endpoint", "idle", "waiting")
+
+    def __init__(self, cluster: ClusterState, endpoint: Endpoint) -> None:
+        self.cluster = cluster
+        self.endpoint = endpoint
+        self.idle: list[Upstream] = []
+        self.connections = 0
+        self.waiting: deque[Exchange] = deque()  # for a connection, while there are as many as allowed
+
+
+class ClusterState:
+    """What a proxy remembers of a cluster; it outlives snapshots.
+
+    Attributes:
+        requests: Under way.
+        pending: Of those, waiting for a connection.
+    """
+
+    __slots__ = ("balancing", "connections", "deadline", "pending", "pools", "requests", "tls")
+
+    def __init__(self, deadline: SetDeadline) -> None:
+        self.deadline = deadline
+        self.balancing = State()
+        self.pools: dict[tuple[str, int], Pool] = {}
+        self.requests = 0
+        self.pending = 0
+        self.connections = 0
+        self.tls: UpstreamTls | None = None
+
+    def pool(self, endpoint: Endpoint) -> Pool:
+        """Return the pool for `endpoint`. Where it is another than before under the same address (another
+        instance, identity or way to speak), nothing that is idle is used again."""
+        pool = self.pools.get(endpoint.key)
+        if pool is None:
+            pool = self.pools[endpoint.key] = Pool(self, endpoint)
+        elif pool.endpoint is not endpoint:
+            old, pool.endpoint = pool.endpoint, endpoint
+            if (old.instance, old.identity, old.mtls) != (
+                endpoint.instance,
+                endpoint.identity,
+                endpoint.mtls,
+            ):
+                self.close_idle(pool)
+        return pool
+
+    def use_tls(self, tls: UpstreamTls) -> None:
+        """Speak so to the cluster from now on."""
+        if self.tls is not None and self.tls != tls:
+            for pool in self.pools.values():
+                self.close_idle(pool)
+        self.tls = tls
+
+    def close_idle(self, pool: Pool | None = None) -> None:
+        """Close the connections, of one pool or all, that carry nothing."""
+        for each in [pool] if pool is not None else list(self.pools.values()):
+            idle, each.idle = each.idle, []
+            for upstream in idle:
+                upstream.discard()
+
+
+class ProxyState:
+    """What one proxy remembers, by the names of its clusters."""
+
+    __slots__ = ("_deadline", "clusters", "instance")
+
+    def __init__(self, instance: str, deadline: SetDeadline) -> None:
+        self.instance = instance
+        self._deadline = deadline
+        self.clusters: dict[str, ClusterState] = {}
+
+    def cluster(self, name: str) -> ClusterState:
+        state = self.clusters.get(name)
+        if state is None:
+            state = self.clusters[name] = ClusterState(self._deadline)
+        return state
+
+    def close_idle(self) -> None:
+        for state in self.clusters.values():
+            state.close_idle()
+
+
+class Plane:
+    """The parts that connections work with.
+
+    Attributes:
+        hops: Who made a connection into a workload's namespace, by (instance, the socket's port): both
+            ends are in this process. For telemetry alone, never to allow anything.
+        draw: Returns chance, uniform in [0, 1).
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        feed: SnapshotFeed,
+        certificates: Certificates,
+        sink: RecordSink,
+        draw: Callable[[], float] = random.random,
+        bits: Callable[[int], int] = random.getrandbits,
+    ) -> None:
+        self.reactor = reactor
+        self.feed = feed
+        self.certificates = certificates
+        self.sink = sink
+        self.draw = draw
+        self.bits = bits
+        self.hops: dict[tuple[str, int], Workload] = {}
+        self.proxies: dict[str, ProxyState] = {}
+        self.contexts: dict[UpstreamTls | ServerTls, ssl.SSLContext | Exception] = {}
+        self._names: dict[str, tuple[float, list[str]]] = {}
+
+    def state(self, instance: str) -> ProxyState:
+        state = self.proxies.get(instance)
+        if state is None:
+            state = self.proxies[instance] = ProxyState(instance, self.reactor.deadline)
+        return state
+
+    def remember_hop(self, instance: str, port: int, workload: Workload) -> None:
+        if len(self.hops) >= _MAX_HOPS:  # made into namespaces where nobody takes them over
+            for key in list(self.hops)[: _MAX_HOPS // 2]:
+                del self.hops[key]
+        self.hops[instance, port] = workload
+
+    def forget(self, instance: str) -> None:
+        """Close what an instance that is gone has kept."""
+        state = self.proxies.pop(instance, None)
+        if state is not None:
+            state.close_idle()
+
+    def resolved(self, name: str) -> str | None:
+        """Return an address of `name` if it is known and fresh; "" if it has none."""
+        found = self._names.get(name)
+        if found is None or found[0] < self.reactor.now():
+            return None
+        addresses = found[1]
+        return addresses[int(self.draw() * len(addresses))] if addresses else ""
+
+    def resolve(self, name: str, then: Callable[[], None]) -> None:
+        """Look `name` up, and call `then` when `resolved` knows."""
+
+        def done(result: list[str] | Exception) -> None:
+            addresses = [] if isinstance(result, Exception) else result
+            self._names[name] = (self.reactor.now() + _NAME_TTL, addresses)
+            then()
+
+        self.reactor.aside(lambda: _addresses(name), done)
+
+
+def _addresses(name: str) -> list[str]:
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -1,0 +1,157 @@
+"""How a proxy treats the requests of one connection: the client's side or the server's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from devmesh.proxy import local
+from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
+from devmesh.proxy.plane import Plane, ProxyState
+from devmesh.proxy.reactor import Connection
+from devmesh.proxy.sockets import text_of
+from devmesh.proxy.tcp import Tunnel
+from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint
+from devmesh.telemetry.record import Record
+
+if TYPE_CHECKING:
+    from devmesh.proxy.exchange import Exchange
+    from devmesh.proxy.upstream import Upstream
+
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "expect"}
+)
+# What no peer may tell: these are said by the proxy itself, or meant for it alone.
+_RESPONSE_DROPPED = HOP_BY_HOP | {
+    "server",
+    "x-envoy-upstream-service-time",
+    "x-envoy-decorator-operation",
+    "x-envoy-peer-metadata",
+    "x-envoy-peer-metadata-id",
+    "x-envoy-attempt-count",
+}
+
+
+class Side(ABC):
+    """Decides about the requests of one connection, by the snapshot in force at each.
+
+    Attributes:
+        server_name: The ``server`` header of answers.
+        instance: The id of the instance whose proxy this is.
+    """
+
+    server_name = "envoy"
+
+    def __init__(self, plane: Plane, instance: str, connection: Connection) -> None:
+        self.plane = plane
+        self.instance = instance
+        self.state: ProxyState = plane.state(instance)
+        self.remote = connection.remote
+        self.remote_text = text_of(connection.remote)
+        self.local_text = ""
+
+    @abstractmethod
+    def decide(self, exchange: Exchange) -> None:
+        """Send the exchange on its way: to a cluster, to wait, or answered."""
+
+    @abstractmethod
+    def delayed(self, exchange: Exchange) -> None:
+        """Go on with an exchange that an injected fault held back."""
+
+    @abstractmethod
+    def request_head(self, exchange: Exchange) -> bytes:
+        """Return the head to send upstream, for one more try."""
+
+    @abstractmethod
+    def connect(self, exchange: Exchange, owner: Upstream) -> Connection | None:
+        """Begin to connect to the endpoint of `owner`'s pool; None: later (`Exchange.named`).
+
+        Raises:
+            OSError: It failed at once.
+        """
+
+    @abstractmethod
+    def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
+        """Return where the client itself wanted to go."""
+
+    @abstractmethod
+    def record(self, exchange: Exchange) -> Record | None:
+        """Return what is told of an exchange that has ended; None: nothing."""
+
+    @abstractmethod
+    def refused(self, error: Malformed) -> Record | None:
+        """Return what is told of bytes that were no request."""
+
+    def by_original(self, cluster: Cluster) -> bool:
+        """Tell whether requests go where the client wanted, not to one of the cluster's endpoints."""
+        return cluster.kind is ClusterKind.ORIGINAL_DST
+
+    def refuses(self, request: Request) -> bool:
+        """Tell whether the connection may carry no more requests by the rules in force now."""
+        return False
+
+    def reply_fields(self, exchange: Exchange, fields: Fields) -> Fields:
+        """Return the header fields of an answer by the proxy itself."""
+        return fields
+
+    def change_response(self, exchange: Exchange, response: Response) -> Fields:
+        """Return the response's fields as routes want them changed."""
+        return response.fields
+
+    def last_fields(self, exchange: Exchange) -> str:
+        """Return lines that the side adds to every response."""
+        return ""
+
+    def response_head(self, exchange: Exchange, response: Response, close: bool) -> bytes:
+        """Return the head to send to the client."""
+        fields = self.change_response(exchange, response)
+        headers = response.headers
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields if name not in _RESPONSE_DROPPED])
+        milliseconds = int((exchange.upstream_time or 0.0) * 1000)
+        more = self.last_fields(exchange)
+        if response.length == CHUNKED or (
+            response.length == UNTIL_CLOSE
+            or (exchange.request.method == "HEAD" and "transfer-encoding" in headers)
+        ):
+            more += "transfer-encoding: chunked\r\n"
+        if "date" not in headers:
+            more += f"date: {local.date(int(self.plane.reactor.time()))}\r\n"
+        if close:
+            more += "connection: close\r\n"
+        status = response.status
+        return (
+            f"HTTP/1.1 {status} {response.reason or local.reason(status)}\r\n{lines}"
+            f"x-envoy-upstream-service-time: {milliseconds}\r\n{more}server: {self.server_name}\r\n\r\n"
+        ).encode("latin-1")
+
+    def tunnel(
+        self, exchange: Exchange, client: Connection, upstream: Upstream, head: bytes, rest: bytes
+    ) -> None:
+        """Carry the bytes of an upgraded connection until it ends."""
+        client.send(head + rest)
+        connection = upstream.surrender()
+
+        def ended(received: int, sent: int, flag: str) -> None:
+            upstream.abandon()
+            exchange.switched_back(received, sent)
+
+        Tunnel(client, connection, ended)
+
+
+def dropped_by(request: Request, always: frozenset[str]) -> frozenset[str]:
+    """Return the names of fields that are not sent on: `always` these, and those that Connection names."""
+    connection = request.headers.get("connection")
+    if connection is None:
+        return always
+    named = {option.strip() for option in connection.lower().split(",")}
+    return always | (named - {"close", "keep-alive", "host", "content-length", "authorization", "cookie"})
+
+
+def framing(request: Request) -> str:
+    """Return the lines that say how the request's body is sent, and what connection it wants."""
+    lines = "transfer-encoding: chunked\r\n" if request.length == CHUNKED else ""
+    if request.headers.get("te") == "trailers":
+        lines += "te: trailers\r\n"
+    if request.upgrade:
+        lines += f"connection: Upgrade\r\nupgrade: {request.headers.get('upgrade', '')}\r\n"
+    return lines

@@ -1,0 +1,75 @@
+"""Waiting for what a client says first, to find out what it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from devmesh.proxy.client_hello import MAX_HELLO
+from devmesh.proxy.deadlines import Deadline
+from devmesh.proxy.reactor import Connection, Owner, Reactor
+
+Decide = Callable[[bytes, bool], bool]
+"""Takes the bytes so far, and whether no more are waited for; tells whether that was enough. Whoever
+decides takes the connection over, and the bytes with it."""
+
+
+class FirstBytes(Owner):
+    """Collects a connection's first bytes until they are enough.
+
+    Args:
+        timeout: Seconds after which what is there, maybe nothing, has to do; 0: never.
+    """
+
+    __slots__ = ("_connection", "_data", "_deadline", "_decide")
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        connection: Connection,
+        decide: Decide,
+        timeout: float = 0.0,
+        first: bytes = b"",
+    ) -> None:
+        self._connection = connection
+        self._decide = decide
+        self._data = first
+        self._deadline: Deadline | None = None
+        connection.owner = self
+        if first and self._decide(first, False):
+            return
+        if timeout:
+            self._deadline = reactor.deadline(timeout, self._too_long)
+
+    def readable(self) -> None:
+        data = self._connection.recv()
+        if data is None:
+            return
+        if not data:
+            self._cancel()
+            if self._data:
+                self._connection.pause()
+                self._end()
+            else:
+                self._connection.close()
+            return
+        self._data += data
+        if self._decide(self._data, len(self._data) > MAX_HELLO):
+            self._cancel()
+
+    def lost(self, reason: str) -> None:
+        self._cancel()
+        self._connection.close()
+
+    def _too_long(self) -> None:
+        self._deadline = None
+        if self._connection.owner is self:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._decide(self._data, True):
+            self._connection.close()
+
+    def _cancel(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
