@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from devmesh.config.defaulting.pods import pod_spec, scheduled_pod
 from devmesh.config.kinds import NAMESPACE
 from devmesh.config.store import Raw, Store
 from devmesh.model.workload import Workload
@@ -26,21 +28,15 @@ def admit(store: Store, raw: Raw, *, inject_all: bool = False) -> Raw:
     """
     if raw["spec"].get("nodeName") == NODE_NAME:
         return raw
-    spec = {
-        "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": 30,
-        "dnsPolicy": "ClusterFirst",
-        "serviceAccountName": raw["spec"].get("serviceAccount") or "default",
-        "schedulerName": "default-scheduler",
-        **raw["spec"],
-        "nodeName": NODE_NAME,
-    }
-    spec["serviceAccount"] = spec["serviceAccountName"]
-    raw = {**raw, "spec": spec}
+    raw = {**raw, "spec": {**raw["spec"], "nodeName": NODE_NAME}}
     namespace = store.get(NAMESPACE, "", raw["metadata"].get("namespace") or "default")
     if is_injected(raw, dict(namespace.labels) if namespace else {}, inject_all=inject_all):
         raw = _with_proxy(raw)
-    return raw
+    # Last, so that the proxy's container has its defaults too: a later write then changes nothing by them.
+    spec = copy.deepcopy(raw["spec"])
+    pod_spec(spec)
+    scheduled_pod(spec)
+    return {**raw, "spec": spec}
 
 
 def is_injected(pod: Raw, namespace_labels: Mapping[str, str], *, inject_all: bool = False) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 
+from devmesh.config.defaulting.pods import pod_spec, scheduled_pod
 from devmesh.config.kinds import BUILT_IN, NAMESPACE, POD, Kinds
 from devmesh.config.store import Raw, Store
 from devmesh.runtime.instances import describe
@@ -88,3 +90,12 @@ def test_an_instance_says_who_the_pod_is(store: Store) -> None:
     assert instance.ports == {"http": 9080, "http-envoy-prom": 15090}
     assert instance.locality == "europe/west"
     assert instance.meshed
+
+
+def test_writing_an_admitted_pod_again_changes_nothing_by_defaults(store: Store) -> None:
+    raw = admit(store, pod())
+    spec = copy.deepcopy(raw["spec"])
+    pod_spec(spec)
+    scheduled_pod(spec)
+    assert spec == raw["spec"]
+    assert raw["spec"]["serviceAccountName"] == "default"
