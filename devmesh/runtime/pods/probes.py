@@ -27,6 +27,9 @@ _OUTPUT_LIMIT = 10 << 10
 _QUICKEST = 0.05  # seconds between questions until the first success, doubling up to the period
 
 
+_LAG = 1.0  # seconds: so late kubelet notices that a container runs, and liveness probes count on it
+
+
 class ProbeFailure(Exception):
     """The answer was no, or there was none; the message is what the event Unhealthy shows."""
 
@@ -96,6 +99,8 @@ async def watch(
     """
     timing = Timing.of(probe)
     await trio.sleep(timing.initial_delay)
+    if not eager:
+        await trio.sleep(_LAG)
     due, gap = trio.current_time() + (timing.period if eager else 0.0), _QUICKEST
     successes = failures = 0
     succeeded = not eager

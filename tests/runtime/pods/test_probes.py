@@ -103,8 +103,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 async def test_failures_in_a_row_count(autojump_clock: Any, play: Any) -> None:
     script = await play(Script(False, True, False, False, True), 45, eager=False, failureThreshold=2)
-    assert script.results == [(10, True), (30, False), (40, True)]
-    assert script.failures == [0, 20, 30]
+    assert script.results == [(11, True), (31, False), (41, True)]
+    assert script.failures == [1, 21, 31]
 
 
 async def test_the_first_success_is_found_soon(autojump_clock: Any, play: Any) -> None:
