@@ -139,8 +139,8 @@ def applied(
     gone = (own.fields if own else frozenset()) - kept
     # Whole items first: an item whose key was taken out could not be found any more.
     for path in sorted(gone, key=lambda p: (p[-1] != ".", p)):
-        is_item = path[-1] == "."
-        if not (is_item and any(k[: len(path) - 1] == path[:-1] for k in kept)) and not _is_key(path):
+        inside = path[:-1] if path[-1] == "." else path
+        if not any(k[: len(inside)] == inside for k in kept) and not _is_key(path):
             _remove(merged, path, "", list_keys)
     fields = frozenset(wanted)
     time = own.time if own and own.fields == fields else now
