@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -214,12 +213,12 @@ async def create_holder(engine: Engine, spec: SandboxSpec, network: str) -> tupl
 
 
 async def remove(engine: Engine, id_: str) -> None:
-    """Remove a container, running or not; nothing where it is gone."""
+    """Remove a container, running or not; nothing where it is gone, or somebody else removes it now."""
     import docker
 
-    with (
-        trio.CancelScope(shield=True),
-        trio.move_on_after(30),
-        contextlib.suppress(docker.errors.NotFound),
-    ):
-        await engine.call(engine.api.remove_container, id_, v=True, force=True)
+    with trio.CancelScope(shield=True), trio.move_on_after(30):
+        try:
+            await engine.call(engine.api.remove_container, id_, v=True, force=True)
+        except docker.errors.APIError as error:
+            if error.status_code not in (404, 409):
+                raise

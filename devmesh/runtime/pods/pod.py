@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from devmesh.runtime.pods.node import Node
 from devmesh.runtime.pods.spec import sandbox_spec
 from devmesh.runtime.pods.status import ContainerView, PodView, pod_status, qos_class
 from devmesh.runtime.pods.volumes import VolumeProblem, Volumes
+
+log = logging.getLogger(__name__)
 
 _SANDBOX_BACKOFF, _LONGEST_SANDBOX_BACKOFF = 1.0, 60.0
 _VOLUME_RETRY = 2.0
@@ -234,7 +237,10 @@ class PodRunner:
             self.proxy.ready = self.proxy.started = False
         if sandbox is not None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
-                await sandbox.aclose()
+                try:
+                    await sandbox.aclose()
+                except Exception:  # what is left of it must not end the pod's life
+                    log.exception("the sandbox of %s was not closed", self.pod.key)
 
     @property
     def is_over(self) -> bool:

@@ -365,3 +365,22 @@ async def test_a_new_image_of_a_pod_replaces_its_container(
     world.put(POD, make_pod("a", {"image": "app:2"}))
     await trio.sleep(1)
     assert status_of(world, "a")["ready"]
+
+
+async def test_a_sandbox_that_cannot_be_closed_does_not_end_the_pod(
+    autojump_clock: Any, world: Any, make_pod: MakePod, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.put(POD, make_pod("a"))
+    await world.settled()
+
+    async def refuse() -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("the engine is busy")
+
+    first = world.backend.sandbox("a")
+    first.aclose = refuse
+    first.lose()
+    await world.settled()
+    assert len(world.backend.sandboxes["a"]) == 2
+    assert status_of(world, "a")["ready"]
+    assert "the engine is busy" in caplog.text
