@@ -177,7 +177,13 @@ def write_files(folder: Path, files: Files) -> None:
 
     ``..data`` is a link to the folder in force, and each name a link through it: who reads sees
     the old files or the new ones, never both.
+
+    Raises:
+        ConfigProblem: A file's path leads out of the volume.
     """
+    for name in files:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ConfigProblem(f"path {name!r} leads out of its volume")
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     version = folder / f"..{uuid.uuid4().hex[:12]}"

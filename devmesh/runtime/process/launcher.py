@@ -384,11 +384,15 @@ def join_group(entrance: str) -> None:
 
 
 def restore_signals() -> None:
-    """Undo what Python does at its start: an ignored SIGPIPE would be inherited by the command."""
+    """Give the command the signals of a container: Python ignores some, and so may who started devmesh."""
     import _signal  # type: ignore[import-not-found]  # `signal` itself takes milliseconds to import
 
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-        _signal.signal(number, _signal.SIG_DFL)
+    for number in range(1, _signal.NSIG):
+        try:  # noqa: SIM105 (contextlib would cost the launcher milliseconds)
+            _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass  # KILL, STOP and the C library's own
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
 def main(descriptor: int) -> None:

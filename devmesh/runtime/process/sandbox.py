@@ -81,8 +81,10 @@ class ProcessSandbox:
     def _launch(self, spec: ContainerSpec, group: ControlGroup | None) -> Launch:
         program = spec.image.handle
         assert isinstance(program, Program)
-        user = self._user if spec.user is None else User.of(spec.user)
         userns = self._network.userns_fd
+        user = self._user if spec.user is None or userns is not None else User.of(spec.user)
+        if userns is not None and spec.user not in (None, user.uid):
+            self._notes["securityContext.runAsUser has no effect without root: it runs as you"] = None
         workdir = _workdir(spec, program)
         return Launch(
             argv=_argv(spec, program),
@@ -95,8 +97,8 @@ class ProcessSandbox:
             keep=_kept(program),
             files=self._files(),
             mounts=tuple((os.path.realpath(m.source), m.target, m.read_only) for m in spec.mounts),
-            uid=None if userns is not None and spec.user is None else user.uid,
-            gid=None if userns is not None and spec.group is None else _first(spec.group, user.gid),
+            uid=None if userns is not None else user.uid,
+            gid=None if userns is not None else _first(spec.group, user.gid),
             groups=tuple(dict.fromkeys((*user.groups, *spec.groups))),
             drop=None
             if spec.privileged

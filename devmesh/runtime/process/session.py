@@ -14,6 +14,8 @@ import trio
 
 from devmesh.runtime.process.spawn import Child
 
+_KILL_SECONDS = 2.0
+
 
 @dataclass(slots=True)
 class Ends:
@@ -104,6 +106,8 @@ class ProcessSession:
     async def aclose(self) -> None:
         with trio.CancelScope(shield=True):
             self.kill()
+            with trio.move_on_after(_KILL_SECONDS):
+                await self._child.wait()  # somebody else may wait too: nobody's descriptor is closed early
             await self._ends.aclose()
             self._child.close()
         self._done(self)

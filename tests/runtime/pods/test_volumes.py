@@ -91,3 +91,10 @@ def test_a_host_path_is_checked(store: Store, tmp_path: Path) -> None:
     pod = pod_with(store, {"name": "host", "hostPath": host})
     with pytest.raises(VolumeProblem, match="hostPath type check failed"):
         Volumes(store, tmp_path, tmp_path / "claims").make(pod)
+
+
+def test_files_stay_inside_their_volume(tmp_path: Path) -> None:
+    for name in ("../x", "a/../../x", "/etc/x"):
+        with pytest.raises(ConfigProblem, match="leads out"):
+            write_files(tmp_path / "v", {name: File(b"")})
+    assert not (tmp_path / "x").exists()

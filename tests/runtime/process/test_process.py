@@ -328,3 +328,16 @@ async def test_a_container_may_say_why_it_ends(place: Any) -> None:
     await place.until(lambda: place.status("a").get("phase") == "Failed")
     states = [s["state"]["terminated"] for s in place.status("a")["containerStatuses"]]
     assert [state["message"] for state in states] == ["no database\n", "it is broken"]
+
+
+async def test_a_container_runs_as_its_user_where_that_is_possible(place: Any) -> None:
+    security = {"securityContext": {"runAsUser": 1234, "runAsGroup": 2345}}
+    mounts = {"volumeMounts": [{"name": "work", "mountPath": "/data"}]}
+    await place.run("a", {**security, **mounts}, volumes=[{"name": "work", "emptyDir": {}}])
+    assert (await place.sh("a", "touch /data/x"))[0] == 0
+    _, who = await place.sh("a", "id -u; id -g")
+    if place.fabric.network(place.store.get(POD, "default", "a").uid).userns_fd is None:
+        assert who.split() == ["1234", "2345"]
+    else:
+        assert who.split() == [str(os.getuid()), str(os.getgid())]
+        assert any("runAsUser has no effect" in message for message in warnings(place, "a"))
