@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,4 +45,3 @@ class KubeDeps:
     sign: Callable[[dict[str, Any]], str] | None = None
     warn: Callable[[Stored], tuple[str, ...]] = lambda stored: ()
     version: str = "0"
-    labels: Mapping[str, str] = field(default_factory=dict)

@@ -86,13 +86,15 @@ def to_v1(fields: Fields) -> dict[str, Any]:
 
 
 def from_v1(nested: Any) -> Fields:
-    """Read ``fieldsV1``; every object without further ones is a field."""
+    """Read ``fieldsV1``; every object without further ones is a field. What makes no sense is left out."""
     found: set[FieldPath] = set()
 
     def walk(node: Any, path: FieldPath) -> None:
         if isinstance(node, dict) and node:
             for element, inner in node.items():
                 # A struct's own "." says only that it was there; an item's is a field of its own.
+                if element != "." and not _is_element(element):
+                    continue
                 if element == "." and not (path and path[-1].startswith("k:")):
                     if len(node) == 1:
                         found.add(path)
@@ -103,6 +105,16 @@ def from_v1(nested: Any) -> Fields:
 
     walk(nested, ())
     return frozenset(found)
+
+
+def _is_element(element: str) -> bool:
+    kind, colon, rest = element.partition(":")
+    if kind == "k":
+        try:
+            return isinstance(json.loads(rest), dict)
+        except (ValueError, RecursionError):
+            return False
+    return bool(colon) and kind in ("f", "v", "i")
 
 
 def written(path: FieldPath) -> str:

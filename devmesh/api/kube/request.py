@@ -12,6 +12,8 @@ from devmesh.api.kube.errors import ApiError, bad_request
 
 JSON = "application/json"
 YAML = "application/yaml"
+MAX_WARNINGS = 32
+MAX_WARNING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,15 @@ def refused(error: ApiError) -> Answer:
 
 def warning_headers(warnings: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Return ``Warning`` headers (RFC 7234 §5.5) with code 299, which kubectl prints."""
-    return tuple(("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(warnings))
+    told = tuple(dict.fromkeys(warnings))
+    if len(told) > MAX_WARNINGS:
+        told = (*told[:MAX_WARNINGS], f"and {len(told) - MAX_WARNINGS} more: see `devmesh analyze`")
+    return tuple(("Warning", f'299 - "{_quoted(text[:MAX_WARNING])}"') for text in told)
 
 
 def _quoted(text: str) -> str:
     printable = "".join(c if c.isprintable() else " " for c in text)
-    latin = printable.encode("latin-1", "replace").decode("latin-1")
-    return latin.replace("\\", "\\\\").replace('"', '\\"')
+    return printable.replace("\\", "\\\\").replace('"', '\\"')
 
 
 @dataclass(frozen=True, slots=True)

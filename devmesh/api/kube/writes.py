@@ -243,12 +243,15 @@ def _apply(deps: KubeDeps, target: Target, request: Request) -> Written:
     if isinstance(config.get("metadata"), dict) and config["metadata"].get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     config = _fitting(config, target)
-    config = {key: value for key, value in config.items() if key != "status"}
     before = deps.store.by_key(target.key)
-    live: Raw = dict(before.raw) if before else {"metadata": {}}
+    if target.subresource == "status":
+        live = _present(deps, target)
+        return _update_status(deps, request, live, merge_patch(live.raw, {"status": config.get("status")}))
+    config = {key: value for key, value in config.items() if key != "status"}
+    has: Raw = dict(before.raw) if before else {"metadata": {}}
     given = {k: v for k, v in config["metadata"].items() if k not in ("resourceVersion", "uid")}
     merged = managed.applied(
-        served(target.kind, live, target.version),
+        served(target.kind, has, target.version),
         {**config, "metadata": given},
         manager=request.get("fieldManager"),
         api_version=target.api_version,
