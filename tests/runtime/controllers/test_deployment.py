@@ -220,3 +220,30 @@ def test_the_steps_of_a_rolling_update(
     now = Replicas("new", current[0], current[0], current[1], current[1])
     new, (left,) = next_scales(spec, [before], now)
     assert (new, left) == expected
+
+
+async def test_a_pod_counts_once_it_has_been_ready_for_long_enough(
+    autojump_clock: Any, world: Any, make_deployment: Make
+) -> None:
+    world.put(DEPLOYMENT, make_deployment("web", 1, minReadySeconds=20))
+    await trio.sleep(15)
+    status = world.store.by_key(WEB).raw["status"]
+    assert (status["readyReplicas"], status.get("availableReplicas", 0)) == (1, 0)
+    await trio.sleep(10)
+    assert is_rolled_out(world)
+
+
+async def test_what_was_orphaned_is_adopted_again(
+    autojump_clock: Any, world: Any, make_deployment: Make
+) -> None:
+    world.put(DEPLOYMENT, make_deployment("web", 2))
+    await world.settled()
+    before = {p.uid for p in world.pods(app="web")}
+    world.store.delete(WEB, orphan=True)
+    await world.settled()
+    assert {p.uid for p in world.pods(app="web")} == before
+    world.put(DEPLOYMENT, make_deployment("web", 2))
+    await world.settled()
+    assert {p.uid for p in world.pods(app="web")} == before
+    assert len(world.store.list(REPLICA_SET)) == 1
+    assert is_rolled_out(world)
