@@ -34,7 +34,7 @@ from devmesh.runtime.pods.node import AccessLog, Configured, Node
 from devmesh.runtime.pods.pod import PodRunner, pod_folder
 from devmesh.snapshot.network import MARK_PROXY, Dialer
 
-KUBERNETES_VERSION = "v1.33.0"
+KUBERNETES_VERSION = "v1.37.0"  # as the API says of itself
 LONGEST_STOP = 5.0
 """Seconds that pods have at most to end by themselves when devmesh ends."""
 _EXPIRY_PERIOD = 60.0

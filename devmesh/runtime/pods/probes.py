@@ -177,7 +177,7 @@ async def _ask_http(http: Raw, target: Target) -> None:
     path = http.get("path") or "/"
     path = path if path.startswith("/") else "/" + path
     headers = {h["name"].title(): h.get("value", "") for h in http.get("httpHeaders") or ()}
-    headers = {"Host": f"{address}:{port}", "User-Agent": "kube-probe/1.33", "Accept": "*/*"} | headers
+    headers = {"Host": f"{address}:{port}", "User-Agent": "kube-probe/1.37", "Accept": "*/*"} | headers
     lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
     secure = str(http.get("scheme") or "HTTP").upper() == "HTTPS"
     url = f"{'https' if secure else 'http'}://{address}:{port}{path}"
