@@ -51,7 +51,7 @@ async def _serve(folder: Path, path: str) -> Response:
     content, tag = await trio.to_thread.run_sync(_read, file)
     headers = {"Cache-Control": FOREVER if name.startswith("assets/") else "no-cache", "ETag": tag}
     if request.headers.get("If-None-Match") == tag:
-        return Response(status=304, headers=headers)
+        return Response(b"", status=304, headers=headers)
     type_ = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if type_.startswith("text/") or type_.endswith(("javascript", "json")):
         type_ += "; charset=utf-8"

@@ -425,6 +425,7 @@ def test_a_custom_resource_definition_makes_its_kind(served: Served) -> None:
         },
     }
     served.kubectl("apply", "-f", "-", given=json.dumps(definition))
+    served.kubectl("wait", "--for=condition=Established", "crd/crontabs.stable.example.com", "--timeout=5s")
     one = "apiVersion: stable.example.com/v1\nkind: CronTab\nmetadata: {name: mine}\nspec: {any: thing}\n"
     served.kubectl("apply", "-f", "-", given=one)
     assert served.get("ct", "mine")["spec"] == {"any": "thing"}

@@ -75,7 +75,7 @@ class _Stream:
         seconds = float(timeout) if timeout else random.uniform(LONGEST / 2, LONGEST)
         self._deadline = trio.current_time() + seconds
         self._bookmarks = request.flag("allowWatchBookmarks")
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[bytes | tuple[str, Stored]] = deque()
         self._watch: Watch = store.watch(None if initial else version, wanted.target.kind)
         self._version = store.version if initial else version
         self._over = False
@@ -87,7 +87,8 @@ class _Stream:
             return
         if initial:
             found = store.list(wanted.target.kind, wanted.target.namespace)
-            self._lines.extend(self._line("ADDED", stored) for stored in found if wanted.chosen(stored))
+            # Encoded when they are taken: a long list must not hold the loop up.
+            self._lines.extend(("ADDED", stored) for stored in found if wanted.chosen(stored))
         if marked and self._bookmarks:
             self._lines.append(self._bookmark({INITIAL_EVENTS_END: "true"}))
 
@@ -106,7 +107,8 @@ class _Stream:
         return self._take()
 
     def _take(self) -> bytes:
-        return b"".join(self._lines.popleft() for _ in range(min(BATCH, len(self._lines))))
+        taken = (self._lines.popleft() for _ in range(min(BATCH, len(self._lines))))
+        return b"".join(one if isinstance(one, bytes) else self._line(*one) for one in taken)
 
     async def _fill(self) -> None:
         bookmark_at = trio.current_time() + BOOKMARK_SECONDS if self._bookmarks else self._deadline
@@ -135,7 +137,7 @@ class _Stream:
     def _add(self, event: Event) -> None:
         self._version = event.object.version
         if change := self._wanted.change(event):
-            self._lines.append(self._line(*change))
+            self._lines.append(change)
 
     def _line(self, type_: str, stored: Stored) -> bytes:
         wanted = self._wanted

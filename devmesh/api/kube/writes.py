@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from devmesh.api.kube import managed
 from devmesh.api.kube.body import read_json, read_object, read_yaml
 from devmesh.api.kube.deps import KubeDeps
-from devmesh.api.kube.errors import ApiError, bad_request, invalid_option, unsupported_media_type
+from devmesh.api.kube.errors import bad_request, invalid_option, unsupported_media_type
 from devmesh.api.kube.patch import json_patch, merge_patch
+from devmesh.api.kube.preparation import (
+    SERVERS,
+    check_preconditions,
+    fitting,
+    settled,
+    with_entries,
+    would_create,
+    would_update,
+)
 from devmesh.api.kube.request import Request
 from devmesh.api.kube.strategic import strategic_patch
 from devmesh.api.kube.target import Target
 from devmesh.config.admission import FieldValidation, served
-from devmesh.config.kinds import Kind
+from devmesh.config.kinds import CUSTOM_RESOURCE_DEFINITION, Kind
 from devmesh.config.merge_keys import list_map_keys, merge_keys, patch_merge_key
 from devmesh.config.problems import required, unsupported
-from devmesh.config.store import AlreadyExists, Conflict, NotFound, Raw, Stored
+from devmesh.config.store import Conflict, NotFound, Raw, Stored
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -41,7 +49,7 @@ class Written:
 
 def create(deps: KubeDeps, target: Target, request: Request) -> Written:
     """Add the object of the body."""
-    raw = _fitting(read_object(request), target)
+    raw = fitting(read_object(request), target)
     if raw["metadata"].get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
     return _create(deps, target, request, raw)
@@ -49,7 +57,7 @@ def create(deps: KubeDeps, target: Target, request: Request) -> Written:
 
 def replace(deps: KubeDeps, target: Target, request: Request) -> Written:
     """Put the object of the body in the place of what is there; as update of a status, that alone."""
-    raw = _fitting(read_object(request), target)
+    raw = fitting(read_object(request), target)
     return _update(deps, target, request, _present(deps, target), raw)
 
 
@@ -63,7 +71,7 @@ def patch(deps: KubeDeps, target: Target, request: Request) -> Written:
     before = _present(deps, target)
     live = served(target.kind, before.raw, target.version)
     patched = patched_by(media, live, request.body, target.kind)
-    return _update(deps, target, request, before, _fitting(patched, target))
+    return _update(deps, target, request, before, fitting(patched, target))
 
 
 def patched_by(media: str, live: Raw, body: bytes, kind: Kind) -> Raw:
@@ -109,44 +117,6 @@ def write_spec(deps: KubeDeps, target: Target, request: Request, change: Callabl
 # Inside
 
 
-def _fitting(raw: Raw, target: Target) -> Raw:
-    """Hold an object against the URL, and complete it from there."""
-    kind, metadata = target.kind, raw.get("metadata")
-    if metadata is None:
-        metadata = {}
-    if not isinstance(metadata, dict):
-        raise bad_request("metadata has to be an object")
-    given_kind, given_version = raw.get("kind") or kind.kind, raw.get("apiVersion") or target.api_version
-    if given_kind != kind.kind:
-        raise bad_request(
-            f'{given_kind} in version "{given_version}" cannot be handled as a {kind.kind}: '
-            f"the kind in the data does not match the URL"
-        )
-    if given_version != target.api_version:
-        raise bad_request(
-            f"the API version in the data ({given_version}) does not match the expected API version "
-            f"({target.api_version})"
-        )
-    name, namespace = metadata.get("name"), metadata.get("namespace")
-    if target.name and name and name != target.name:
-        raise bad_request(
-            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
-        )
-    if namespace and kind.namespaced and namespace != target.namespace:
-        raise bad_request(
-            f"the namespace of the provided object does not match the namespace sent on the request "
-            f"({namespace} and {target.namespace})"
-        )
-    metadata = {key: value for key, value in metadata.items() if value is not None}
-    if target.name:
-        metadata["name"] = target.name
-    if kind.namespaced:
-        metadata["namespace"] = target.namespace
-    else:
-        metadata.pop("namespace", None)
-    return {**raw, "kind": kind.kind, "apiVersion": target.api_version, "metadata": metadata}
-
-
 def _present(deps: KubeDeps, target: Target) -> Stored:
     found = deps.store.by_key(target.key)
     if found is None:
@@ -158,7 +128,7 @@ def _create(
     deps: KubeDeps, target: Target, request: Request, raw: Raw, entries: list[Raw] | None = None
 ) -> Written:
     kind, store = target.kind, deps.store
-    metadata = {k: v for k, v in raw["metadata"].items() if k not in _SERVERS}
+    metadata = {k: v for k, v in raw["metadata"].items() if k not in SERVERS}
     # Admission refuses what has no name; it sees the one that the store would make.
     raw = {key: value for key, value in raw.items() if key != "status" or "status" not in kind.subresources}
     admitted = deps.admit(
@@ -178,11 +148,18 @@ def _create(
             list_keys=_list_keys(kind),
             base=[],
         )
-    complete = _with_entries(admitted.raw, entries)
+    complete = with_entries(admitted.raw, entries)
     if request.dry_run:
-        return Written(_would_create(deps, target, complete), created=True, warnings=admitted.said)
+        return Written(would_create(deps, target, complete), created=True, warnings=admitted.said)
     stored = store.create(kind, complete, manager=request.manager)
+    if kind is CUSTOM_RESOURCE_DEFINITION:  # its kind is served from this moment: kubectl wait asks for that
+        conditions = [_condition(type_, store.timestamp()) for type_ in ("NamesAccepted", "Established")]
+        stored = store.patch_status(stored.key, {"conditions": conditions}) or stored
     return Written(stored.raw, created=True, warnings=(*admitted.said, *deps.warn(stored)))
+
+
+def _condition(type_: str, now: str) -> Raw:
+    return {"type": type_, "status": "True", "reason": type_, "message": "", "lastTransitionTime": now}
 
 
 def _update(
@@ -195,11 +172,11 @@ def _update(
     applied: bool = False,
 ) -> Written:
     store, kind = deps.store, target.kind
-    _check_preconditions(before, raw["metadata"].get("uid"), raw["metadata"].get("resourceVersion"))
+    check_preconditions(before, raw["metadata"].get("uid"), raw["metadata"].get("resourceVersion"))
     if target.subresource == "status":
         return _update_status(deps, request, before, raw)
     admitted = deps.admit(
-        kind, _settled(raw, before), store=store, field_validation=field_validation(request), before=before
+        kind, settled(raw, before), store=store, field_validation=field_validation(request), before=before
     )
     complete = admitted.raw
     if not applied:
@@ -208,16 +185,16 @@ def _update(
             base = before.metadata.get("managedFields")
         entries = managed.updated(
             before.raw,
-            {**complete, "metadata": {**complete["metadata"]}},
+            complete,
             manager=request.manager,
             api_version=target.api_version,
             now=store.timestamp(),
             list_keys=_list_keys(kind),
             base=base,
         )
-        complete = _with_entries(complete, entries)
+        complete = with_entries(complete, entries)
     if request.dry_run:
-        return Written(_would_update(before, complete, kind), warnings=admitted.said)
+        return Written(would_update(before, complete, kind), warnings=admitted.said)
     stored = store.update(kind, complete, manager=request.manager)
     return Written(stored.raw, warnings=(*admitted.said, *deps.warn(stored)))
 
@@ -242,7 +219,7 @@ def _apply(deps: KubeDeps, target: Target, request: Request) -> Written:
         raise bad_request("the body has to be an object")
     if isinstance(config.get("metadata"), dict) and config["metadata"].get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    config = _fitting(config, target)
+    config = fitting(config, target)
     before = deps.store.by_key(target.key)
     if target.subresource == "status":
         live = _present(deps, target)
@@ -266,7 +243,7 @@ def _apply(deps: KubeDeps, target: Target, request: Request) -> Written:
                 "and no existing object was found"
             )
         return _create(deps, target, request, merged, merged["metadata"]["managedFields"])
-    _check_preconditions(before, config["metadata"].get("uid"), config["metadata"].get("resourceVersion"))
+    check_preconditions(before, config["metadata"].get("uid"), config["metadata"].get("resourceVersion"))
     merged["metadata"] = {**merged["metadata"], "resourceVersion": before.metadata["resourceVersion"]}
     return _update(deps, target, request, before, merged, applied=True)
 
@@ -275,82 +252,3 @@ def _list_keys(kind: Kind) -> Callable[[str], tuple[str, ...] | None]:
     if not merge_keys(kind.group, kind.kind):
         return lambda path: None
     return lambda path: list_map_keys(kind.group, kind.kind, path)
-
-
-def _check_preconditions(before: Stored, uid: Any, version: Any) -> None:
-    kind, name = before.key.kind, before.name
-    if uid and uid != before.uid:
-        raise Conflict(
-            f'Operation cannot be fulfilled on {kind.resource} "{name}": Precondition failed: UID in '
-            f"precondition: {uid}, UID in object meta: {before.uid}"
-        )
-    if not version:
-        return
-    if not str(version).isdecimal():
-        raise ApiError(
-            422,
-            f'{kind.kind} "{name}" is invalid: metadata.resourceVersion: Invalid value: "{version}": '
-            "must be an unsigned integer",
-        )
-    if int(version) != before.version:
-        raise Conflict(
-            f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been modified; '
-            "please apply your changes to the latest version and try again"
-        )
-
-
-_SERVERS = (
-    "uid",
-    "resourceVersion",
-    "creationTimestamp",
-    "generation",
-    "selfLink",
-    "managedFields",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-)
-
-
-def _settled(raw: Raw, before: Stored) -> Raw:
-    """Return `raw` with what the server keeps: status and the metadata that clients can't set."""
-    metadata = {k: v for k, v in raw["metadata"].items() if k not in _SERVERS}
-    metadata |= {k: before.metadata[k] for k in _SERVERS if k in before.metadata}
-    if "managedFields" in raw["metadata"]:
-        metadata["managedFields"] = raw["metadata"]["managedFields"]
-    settled = {**raw, "metadata": metadata}
-    if "status" in before.key.kind.subresources:
-        settled.pop("status", None)
-        if "status" in before.raw:
-            settled["status"] = before.raw["status"]
-    return settled
-
-
-def _with_entries(raw: Raw, entries: list[Raw]) -> Raw:
-    metadata = {k: v for k, v in raw["metadata"].items() if k != "managedFields"}
-    return {**raw, "metadata": {**metadata, "managedFields": entries} if entries else metadata}
-
-
-def _would_create(deps: KubeDeps, target: Target, raw: Raw) -> Raw:
-    metadata = dict(raw["metadata"])
-    if not metadata.get("name"):
-        metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
-    kind, store = target.kind, deps.store
-    if store.get(kind, target.namespace, metadata["name"]):
-        raise AlreadyExists(f'{kind.resource} "{metadata["name"]}" already exists')
-    if kind.namespaced and store.get(store.kinds.get("Namespace", ""), "", target.namespace) is None:
-        raise NotFound(f'namespaces "{target.namespace}" not found')
-    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": store.timestamp()}
-    if "spec" in raw:
-        metadata["generation"] = 1
-    return {**raw, "metadata": metadata}
-
-
-def _would_update(before: Stored, raw: Raw, kind: Kind) -> Raw:
-    apart = ("metadata", "status")
-    body = {k: v for k, v in raw.items() if k not in apart}
-    changed = body != {k: v for k, v in before.raw.items() if k not in apart}
-    metadata = {**raw["metadata"], **{k: before.metadata[k] for k in _SERVERS[:4] if k in before.metadata}}
-    if changed and "generation" in metadata:
-        metadata["generation"] += 1
-    status = before.raw.get("status") if "status" in kind.subresources else raw.get("status")
-    return {**body, "metadata": metadata, **({"status": status} if status is not None else {})}
