@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from devmesh.api.app import Deps, build_app
 from devmesh.api.credentials import load_credentials
@@ -195,3 +196,34 @@ async def test_tls_serves_what_the_kubeconfigs_ca_signs(tmp_path: Path) -> None:
                 assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
             await trio.aclose_forcefully(stream)
         stop.set()
+
+
+async def test_watchers_that_go_leave_nothing_behind(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        before = trio.lowlevel.current_statistics().tasks_living
+        for _ in range(20):
+            stream = await api.connect()
+            await stream.send_all(api.head("/api/v1/namespaces?watch=1"))
+            await read_until(stream, lambda found: found.count(b"ADDED") == 3)
+            await trio.aclose_forcefully(stream)
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        assert trio.lowlevel.current_statistics().tasks_living <= before
+
+
+async def test_requests_on_one_connection_follow_each_other(tmp_path: Path) -> None:
+    async with running(tmp_path) as api, await api.connect() as stream:
+        for _ in range(3):
+            await stream.send_all(api.head("/api/v1/namespaces/default"))
+            found = await read_until(stream, lambda found: b"\r\n\r\n" in found and found.endswith(b"}"))
+            assert found.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_body_that_is_too_large_is_refused_as_kubernetes_does(tmp_path: Path) -> None:
+    async with running(tmp_path) as api, await api.connect() as stream:
+        size = 4 * 1024 * 1024
+        head = api.head("/api/v1/namespaces", "Content-Type: application/json", f"Content-Length: {size}")
+        await stream.send_all(head.replace(b"GET", b"POST", 1))
+        found = await read_until(stream, lambda found: found.endswith(b"}"))
+        assert found.startswith(b"HTTP/1.1 413")
+        assert b'"kind":"Status"' in found
