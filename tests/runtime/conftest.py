@@ -16,6 +16,7 @@ from devmesh.runtime.access import LogOptions
 from devmesh.runtime.runtime import Runtime
 from devmesh.testing.backend import FakeBackend, FakeContainer, FakeDialer
 
+_MOMENT = 0.11
 _EPOCH = 1_800_000_000.0
 
 
@@ -31,7 +32,9 @@ class World:
     configures_all: bool = True
 
     async def settled(self) -> None:
-        """Wait until nothing more happens by itself; no time passes."""
+        """Wait until nothing more happens within a moment (that which pods have to drain)."""
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(_MOMENT)
         await trio.testing.wait_all_tasks_blocked()
 
     def put(self, kind: Kind, raw: Raw) -> Stored:

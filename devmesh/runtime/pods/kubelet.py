@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -53,7 +54,8 @@ class Kubelet:
         with trio.move_on_after(longest):
             async with trio.open_nursery() as nursery:
                 for runner in tuple(self._runners.values()):
-                    nursery.start_soon(runner.stop, min(longest, _grace(runner.pod)))
+                    grace = min(longest, _grace(runner.pod))
+                    nursery.start_soon(partial(runner.stop, grace, drain=False))
         with trio.move_on_after(_LAST_SECONDS):
             async with trio.open_nursery() as nursery:
                 for runner in tuple(self._runners.values()):

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _SANDBOX_BACKOFF, _LONGEST_SANDBOX_BACKOFF = 1.0, 60.0
 _VOLUME_RETRY = 2.0
+_DRAIN = 0.1
 _LAST_SECONDS = 10.0  # for closing a sandbox, whatever holds it up
 
 
@@ -75,8 +76,11 @@ class PodRunner:
         with trio.move_on_after(seconds):
             await self._stop_asked.wait()
 
-    async def stop(self, grace: float) -> None:
+    async def stop(self, grace: float, *, drain: bool = True) -> None:
         """End it: not ready from now on, then its containers in parallel, within `grace` seconds each.
+
+        With `drain`, SIGTERM comes a moment later than that: the mesh has by then stopped to send new
+        requests here, and those under way have mostly been answered. On a cluster the two race.
 
         One that is being stopped already goes on as it was told to, but without grace it is killed.
         """
@@ -85,10 +89,13 @@ class PodRunner:
                 await runner.kill_now()
             await self._finished.wait()
             return
+        instance = self.node.instances.get(self.pod.uid)
         self.stopping = True
         self._stop_asked.set()
         self.changed()
         self._early.cancel()
+        if drain and grace > 0 and instance is not None and instance.ready:
+            await trio.sleep(min(_DRAIN, grace / 2))
         async with trio.open_nursery() as nursery:
             for runner in self.apps:
                 nursery.start_soon(runner.stop, grace)

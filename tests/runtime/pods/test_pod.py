@@ -384,3 +384,16 @@ async def test_a_sandbox_that_cannot_be_closed_does_not_end_the_pod(
     assert len(world.backend.sandboxes["a"]) == 2
     assert status_of(world, "a")["ready"]
     assert "the engine is busy" in caplog.text
+
+
+async def test_a_pod_is_out_of_the_mesh_before_it_hears_of_its_end(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    world.store.delete(pod.key)
+    await trio.sleep(0.05)
+    assert not world.runtime.instances.current[pod.uid].ready
+    assert world.container("a").signals == []
+    await trio.sleep(0.06)
+    assert world.container("a").signals == [signal.SIGTERM]
