@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-GREEN, RED, DIM = "green", "red", "bright_black"
+from devmesh.config.finding import Finding
+
+GREEN, YELLOW, RED, DIM = "green", "yellow", "red", "bright_black"
 
 
 class Progress:
@@ -23,10 +25,12 @@ class Progress:
         self._ready: set[tuple[str, str]] = set()
         self._told: set[str] = set()
 
-    def update(self, workloads: Sequence[Mapping[str, Any]], findings: Sequence[str] = ()) -> bool:
-        """Print what is new; return whether every workload is ready."""
-        for finding in findings:
-            self._once(finding, "!", RED)
+    def update(self, workloads: Sequence[Mapping[str, Any]], findings: Sequence[Finding] = ()) -> bool:
+        """Print what is new; return whether every workload is ready.
+
+        Warnings wait until then: before the gateways' pods are there, a Gateway has no workload.
+        """
+        is_ready = all(workload["ready"] >= workload["replicas"] for workload in workloads)
         for workload in workloads:
             key = (workload["namespace"], workload["name"])
             is_ready = workload["ready"] >= workload["replicas"]
@@ -39,7 +43,10 @@ class Progress:
                 self._ready.discard(key)
                 if problem := workload.get("problem"):
                     self._once(f"{self._name(workload)}: {problem}", "✗", RED)
-        return all(workload["ready"] >= workload["replicas"] for workload in workloads)
+        for finding in findings:
+            if finding.severity == "error" or (is_ready and finding.severity == "warning"):
+                self._once(str(finding), "!", RED if finding.severity == "error" else YELLOW)
+        return is_ready
 
     def _once(self, text: str, mark: str, colour: str) -> None:
         if text not in self._told:

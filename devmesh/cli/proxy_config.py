@@ -69,7 +69,7 @@ def command(
 ) -> None:
     """Show what a proxy decides by: proxy-config routes|clusters|endpoints|listeners|secret WORKLOAD.
 
-    WORKLOAD is a pod, a Deployment, or either with its namespace: reviews-v1, productpage-v1-..., reviews-v1.shop.
+    WORKLOAD is a pod or a Deployment, with its namespace or without: reviews-v1, reviews-v1.shop.
     """
     view = ALIASES.get(what, what)
     if view not in VIEWS:

@@ -46,6 +46,8 @@ def bootstrap(
     for kind, raw in _objects():
         _ensure(store, kind, raw)
     for namespace in store.list(NAMESPACE):
+        if namespace.deleting:
+            continue
         _ensure(store, SERVICE_ACCOUNT, _named("default", namespace.name))
     store.subscribe(lambda event: _default_account(store, event))
     _mesh_config(store, mesh_config or {})

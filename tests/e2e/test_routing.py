@@ -145,6 +145,7 @@ def change_details(bookinfo: Bookinfo, url: str, times: int) -> int:
         answer.read()
         done += answer.status == 200
         time.sleep(0.03)
+    connection.close()
     return done
 
 

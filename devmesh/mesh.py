@@ -1,0 +1,508 @@
+"""Builds the parts of a mesh and runs them: the only module that knows them all.
+
+store ── files, API            what is asked for
+runtime, fabric, dns           what runs, and its network
+pilot ─▶ feed                  what is in force
+engine ─▶ recorder             what moves, and what is told of it
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Literal
+
+import trio
+
+from devmesh.config.bootstrap import bootstrap
+from devmesh.config.files import FileSource
+from devmesh.config.finding import Finding
+from devmesh.config.kinds import (
+    BUILT_IN,
+    CONFIG_MAP,
+    DAEMON_SET,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    EVENT,
+    JOB,
+    NODE,
+    POD,
+    REPLICA_SET,
+    STATEFUL_SET,
+    WITHOUT_EFFECT,
+    Kinds,
+)
+from devmesh.config.meshfile import MeshFile
+from devmesh.config.statedir import StateDir
+from devmesh.config.store import Event, Store, Stored
+from devmesh.pilot.mesh_config import of_mesh
+from devmesh.pilot.pilot import Pilot
+from devmesh.pilot.settings import LocalPorts
+from devmesh.proxy.engine import Engine
+from devmesh.runtime.access import LogOptions
+from devmesh.runtime.dns.server import DnsServer
+from devmesh.runtime.dockerd import Daemon, NoDaemon
+from devmesh.runtime.network.fabric import Fabric
+from devmesh.runtime.network.namespaces import Namespaces
+from devmesh.runtime.network.privilege import missing_capabilities
+from devmesh.runtime.pods.backend import Backend
+from devmesh.runtime.process.backend import ProcessBackend
+from devmesh.runtime.process.images import Programs
+from devmesh.runtime.runtime import Runtime
+from devmesh.security.ca import CertificateAuthority
+from devmesh.security.contexts import Certificates
+from devmesh.snapshot.feed import SnapshotFeed
+from devmesh.telemetry.recorder import Recorder
+
+if TYPE_CHECKING:
+    from devmesh.api.credentials import Credentials
+    from devmesh.api.server import Bound
+    from devmesh.runtime.docker.images import Build
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+RuntimeName = Literal["process", "docker"]
+# What changes often and never what a proxy does: instances tell the pilot of the pods.
+UNCOMPILED = frozenset(
+    {EVENT, POD, NODE, REPLICA_SET, ENDPOINT_SLICE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET, JOB}
+)
+
+
+class CannotStart(RuntimeError):
+    """The mesh cannot run here as it was asked to; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `devmesh up` was told. Ports of 0 are chosen."""
+
+    state: StateDir
+    file: MeshFile
+    port: int = 20001
+    tls_port: int = 20443
+    http_port: int = 8080
+    https_port: int = 8443
+
+
+def choose_runtime(wanted: str) -> tuple[RuntimeName, str]:
+    """Return the runtime, and why where nobody asked for it.
+
+    Raises:
+        CannotStart: ``docker`` was asked for and isn't possible.
+    """
+    if wanted == "process":
+        return "process", ""
+    missing = missing_capabilities()
+    reason = f"containers' namespaces need {' and '.join(missing)}: run it with sudo" if missing else ""
+    if not reason:
+        try:
+            Daemon.ask()
+        except NoDaemon as error:
+            reason = str(error)
+    if not reason:
+        return "docker", "a Docker engine answers"
+    if wanted == "docker":
+        raise CannotStart(f"--runtime docker: {reason}; see `devmesh doctor`, or use --runtime process")
+    return "process", reason
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """The ingress gateway's ports on 127.0.0.1, chosen before anything is compiled."""
+
+    http: int
+    https: int
+
+
+class Mesh:
+    """One mesh, for the life of one process.
+
+    Args:
+        namespaces: The way into network namespaces, opened before the event loop runs; `run` closes it.
+    """
+
+    def __init__(self, settings: Settings, runtime: RuntimeName, namespaces: Namespaces) -> None:
+        self.settings, self.runtime_name = settings, runtime
+        self.dashboard = ""
+        self.api: dict[str, str] = {}
+        self._shutdown, self._dirty = trio.Event(), trio.Event()
+        self.ended = trio.Event()
+        self._notices: list[Finding] = list(settings.file.findings)
+        self.gateways = Gateways(_free(settings.http_port), _free(settings.https_port))
+        settings.state.create()
+        self.store = Store(Kinds((*BUILT_IN, *WITHOUT_EFFECT)), settings.state.database)
+        bootstrap(
+            self.store,
+            http_port=self.gateways.http,
+            https_port=self.gateways.https,
+            mesh_config=settings.file.spec.mesh_config,
+        )
+        self.files = FileSource(self.store, settings.file.resources, base=settings.file.base)
+        self.feed = SnapshotFeed()
+        self.recorder = Recorder(self.feed)
+        trust_domain = self._trust_domain()
+        self.certificates = Certificates(CertificateAuthority(trust_domain, time.time()))
+        self.dns = DnsServer(self.feed)
+        self.fabric = Fabric(namespaces, names=self.dns)
+        self.engine = Engine(self.feed, self.fabric, self.fabric, self.certificates, self.recorder)
+        self.pilot = Pilot(self.store, self.feed, ports=self._ports)
+        self.runtime: Runtime | None = None
+        self._trust = trust_domain
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until `shutdown`; started when the API answers and the workloads are being made.
+
+        Raises:
+            OSError: A port is taken, or the runtime cannot be opened.
+        """
+        from devmesh.api.credentials import load_credentials
+        from devmesh.api.server import bind
+
+        state = self.settings.state
+        credentials = load_credentials(state.path)
+        bound = bind(HOST, self.settings.port, self.settings.tls_port)
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._start(nursery, bound, credentials)
+                task_status.started()
+                await self._shutdown.wait()
+                if self.runtime is not None:
+                    await self.runtime.stop()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.ended.set()
+            bound.close()
+            self.store.close()
+            with suppress(FileNotFoundError):
+                state.run_file.unlink()
+
+    def shutdown(self) -> None:
+        """Ask `run` to end: the workloads first, then everything else."""
+        self._shutdown.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._shutdown.is_set()
+
+    def findings(self) -> list[Finding]:
+        """Return what there is to say of the mesh file, the files and the resources, now."""
+        return [*self._notices, *self.files.findings, *self.pilot.last.findings]
+
+    def status(self) -> dict[str, Any]:
+        """Return what `/devmesh/v1/status` answers."""
+        return {
+            "mesh": self.settings.state.name,
+            "pid": os.getpid(),
+            "runtime": self.runtime_name,
+            "version": metadata.version("devmesh"),
+            "api": self.api,
+            "gateways": self._addresses(),
+            "workloads": [_workload(self.store, stored) for stored in _owners(self.store)],
+        }
+
+    # Starting
+
+    async def _start(self, nursery: trio.Nursery, bound: Bound, credentials: Credentials) -> None:
+        self.files.load()
+        self.runtime = self._make_runtime(nursery)
+        self.store.subscribe(self._on_event)
+        self.runtime.instances.subscribe(self._dirty_now)
+        self.feed.subscribe(lambda snapshot: self.fabric.update_backends(snapshot.backends))
+        await nursery.start(self.dns.run)
+        await nursery.start(self.fabric.run)
+        await nursery.start(self.engine.run)
+        nursery.start_soon(self._compile)
+        nursery.start_soon(self.certificates.run)
+        await nursery.start(self.runtime.run)
+        nursery.start_soon(self.files.run, self._report)
+        await nursery.start(self._serve, bound, credentials)
+
+    def _make_runtime(self, nursery: trio.Nursery) -> Runtime:
+        spec = self.settings.file.spec
+        return Runtime(
+            self.store,
+            self.fabric,
+            self._backend(nursery),
+            configured=self._configured,
+            access_log=self._access_log,
+            state_dir=self.settings.state.path,
+            mesh=self.settings.state.name,
+            trust_domain=self._trust,
+            inject_all=spec.injection == "all",
+        )
+
+    def _backend(self, nursery: trio.Nursery) -> Backend:
+        file = self.settings.file
+        if self.runtime_name == "process":
+            return ProcessBackend(self.fabric, Programs.of(file.images, file.base))
+        from devmesh.runtime.docker.backend import DockerBackend
+        from devmesh.runtime.docker.engine import Engine as DockerEngine
+
+        return DockerBackend(
+            DockerEngine.connect(), self.settings.state.name, self.fabric, self._build_of, nursery
+        )
+
+    def _build_of(self, image: str) -> Build | None:
+        from devmesh.runtime.docker.images import Build
+
+        rule = self.settings.file.image(image)
+        if rule is None or rule.build is None:
+            return None
+        build = rule.build
+        context = (self.settings.file.base / build.context).resolve()
+        return Build(context, build.dockerfile, build.args, build.target)
+
+    async def _serve(
+        self,
+        bound: Bound,
+        credentials: Credentials,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        # Imported while the workloads start: these take some 0.5 s.
+        from devmesh.api.app import Deps, build_app
+        from devmesh.api.console.blueprint import build_console
+        from devmesh.api.console.deps import ConsoleDeps
+        from devmesh.api.credentials import kubeconfig, sign_token
+        from devmesh.api.guard import Guard
+        from devmesh.api.kube.deps import KubeDeps
+        from devmesh.api.server import serve
+        from devmesh.api.streams import Streams
+
+        assert self.runtime is not None
+        state = self.settings.state
+        streams = Streams()
+        console = build_console(
+            ConsoleDeps(
+                state.name,
+                self.feed,
+                self.recorder,
+                self.certificates,
+                self.status,
+                self.findings,
+                streams,
+            )
+        )
+        kube = KubeDeps(
+            self.store,
+            self.runtime,
+            streams,
+            sign=partial(sign_token, credentials),
+            warn=self._warnings,
+            version=metadata.version("devmesh"),
+        )
+        app = build_app(Deps(kube, (console,)))
+        guarded = Guard(app, credentials.token, (bound.port, bound.tls_port))
+        credentials = credentials.with_ports(bound.port, bound.tls_port)
+        url = f"http://{HOST}:{bound.port}"
+        self.api = {
+            "url": url,
+            "tls_url": f"https://{HOST}:{bound.tls_port}",
+            "token_file": str(credentials.token_file),
+        }
+        self.dashboard = f"{url}/#token={credentials.token}"
+        path = state.path / "kubeconfig"
+        state.write_private(path, kubeconfig(state.name, credentials, bound.tls_port).encode())
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                partial(
+                    serve,
+                    guarded,
+                    bound,
+                    streams=streams,
+                    shutdown=self._shutdown,
+                    tls=credentials.server_context(),
+                )
+            )
+            state.write_run(
+                {
+                    "mesh": state.name,
+                    "pid": os.getpid(),
+                    "runtime": self.runtime_name,
+                    "api": self.api,
+                    "gateways": self._addresses(),
+                    "dashboard": self.dashboard,
+                    "kubeconfig": str(path),
+                }
+            )
+            # What is there now stays: a full collection over it would take 20 ms, which requests would feel.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
+            task_status.started()
+
+    # Running
+
+    def _on_event(self, event: Event) -> None:
+        if event.object.key.kind not in UNCOMPILED:
+            self._dirty.set()
+
+    def _dirty_now(self) -> None:
+        self._dirty.set()
+
+    async def _compile(self) -> None:
+        """Compile at once whenever something changed; what changes meanwhile is taken together."""
+        assert self.runtime is not None
+        while True:
+            self._dirty = trio.Event()
+            compiled = self.pilot.update(tuple(self.runtime.instances.current.values()))
+            for key, status in compiled.statuses.items():
+                self.store.patch_status(key, status)
+            await self._dirty.wait()
+
+    async def _configured(self, instance: str) -> None:
+        while instance not in self.feed.current.instances:
+            await self.feed.newer_than(self.feed.current.version)
+
+    def _access_log(self, instance: str, options: LogOptions) -> AsyncIterator[bytes]:
+        since = 0.0 if options.since is None else self.recorder.clock() - options.since
+        return self.recorder.logs.text(
+            instance,
+            follow=options.follow,
+            tail=options.tail,
+            since=since,
+            timestamps=options.timestamps,
+            limit=options.limit_bytes,
+        )
+
+    def _warnings(self, stored: Stored) -> tuple[str, ...]:
+        """Return what the compile says of a resource that was just written; it is compiled for that."""
+        if stored.key.kind in UNCOMPILED or self.runtime is None:
+            return ()
+        compiled = self.pilot.update(tuple(self.runtime.instances.current.values()))
+        return tuple(
+            f"{finding.path}: {finding.message} [{finding.code}]" if finding.path else finding.message
+            for finding in compiled.findings
+            if (finding.kind, finding.namespace, finding.name)
+            == (stored.key.kind.kind, stored.namespace, stored.name)
+        )
+
+    def _report(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            log.warning("%s", finding)
+
+    def _ports(self) -> LocalPorts:
+        return LocalPorts(self.gateways.http, self.gateways.https)
+
+    def _addresses(self) -> dict[str, str]:
+        return {"http": f"{HOST}:{self.gateways.http}", "https": f"{HOST}:{self.gateways.https}"}
+
+    def _trust_domain(self) -> str:
+        import yaml
+
+        stored = self.store.get(CONFIG_MAP, "istio-system", "istio")
+        text = (stored.raw.get("data") or {}).get("mesh", "") if stored else ""
+        try:
+            found = yaml.safe_load(text) or {}
+        except yaml.YAMLError:
+            found = {}
+        try:
+            return of_mesh(found).mesh.trust_domain
+        except ValueError:
+            return of_mesh({}).mesh.trust_domain  # the pilot says what is wrong with it
+
+
+def sweep_leftovers(state: StateDir) -> int:
+    """Remove what a mesh that was killed has left; return how many things.
+
+    Processes and their namespaces end with devmesh; containers do not.
+    """
+    from devmesh.runtime.docker.backend import sweep
+    from devmesh.runtime.docker.engine import Engine as DockerEngine
+
+    shutil.rmtree(state.pods, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        state.run_file.unlink()
+    try:
+        if not Daemon.ask().meshes().get(state.name):
+            return 0
+    except NoDaemon:
+        return 0
+
+    async def clean() -> int:
+        engine = DockerEngine.connect()
+        try:
+            return await sweep(engine, state.name)
+        finally:
+            engine.close()
+
+    return trio.run(clean)
+
+
+def _free(port: int) -> int:
+    """Return `port`, or a free one in place of 0, as the kernel would choose it."""
+    if port:
+        return port
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _owners(store: Store) -> list[Stored]:
+    found = [s for kind in (DEPLOYMENT, STATEFUL_SET, DAEMON_SET) for s in store.list(kind)]
+    found += [pod for pod in store.list(POD) if pod.controller is None]
+    return sorted(found, key=lambda s: (s.namespace == "istio-system", s.namespace, s.name))
+
+
+def _workload(store: Store, stored: Stored) -> dict[str, Any]:
+    """Return one row of the status; `problem` says why a workload is not ready."""
+    raw, status = stored.raw, stored.raw.get("status") or {}
+    if stored.key.kind is POD:
+        replicas, ready = 1, int(_condition(raw, "Ready") == "True" or status.get("phase") == "Succeeded")
+    elif stored.key.kind is DAEMON_SET:
+        replicas, ready = int(status.get("desiredNumberScheduled", 1)), int(status.get("numberReady", 0))
+    else:
+        replicas, ready = int(raw["spec"].get("replicas", 1)), int(status.get("readyReplicas", 0))
+    pods = [stored] if stored.key.kind is POD else _pods_of(store, stored)
+    meshed = any(any(c["name"] == "istio-proxy" for c in pod.raw["spec"]["containers"]) for pod in pods)
+    return {
+        "name": stored.name,
+        "namespace": stored.namespace,
+        "kind": stored.key.kind.kind,
+        "ready": min(ready, replicas),
+        "replicas": replicas,
+        "meshed": meshed,
+        "problem": "" if ready >= replicas else _problem(pods),
+    }
+
+
+def _pods_of(store: Store, owner: Stored) -> list[Stored]:
+    owners = {owner.uid}
+    owners |= {s.uid for s in store.list(REPLICA_SET, owner.namespace) if _controls(s, owner.uid)}
+    return [p for p in store.list(POD, owner.namespace) if (c := p.controller) and c["uid"] in owners]
+
+
+def _controls(stored: Stored, uid: str) -> bool:
+    controller = stored.controller
+    return controller is not None and controller["uid"] == uid
+
+
+def _condition(raw: Mapping[str, Any], name: str) -> str:
+    conditions: Sequence[Mapping[str, Any]] = (raw.get("status") or {}).get("conditions") or ()
+    return next((str(c["status"]) for c in conditions if c["type"] == name), "")
+
+
+def _problem(pods: Sequence[Stored]) -> str:
+    for pod in pods:
+        status = pod.raw.get("status") or {}
+        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+            state = container.get("state") or {}
+            found = state.get("waiting") or state.get("terminated") or {}
+            reason = found.get("reason", "")
+            if reason in ("", "ContainerCreating", "PodInitializing", "Completed"):
+                continue
+            last = (container.get("lastState") or {}).get("terminated") or {}
+            ended = f" (last: exit status {last['exitCode']})" if "exitCode" in last else ""
+            return f"{container['name']}: {reason}: {found.get('message', '')}{ended}".rstrip(": ")
+    return ""
