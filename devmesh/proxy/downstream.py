@@ -167,10 +167,10 @@ class HttpServer(Owner):
 
     def _refuse(self, error: Malformed) -> None:
         """Answer what is no request, and end."""
-        body = local.BAD_REQUEST if error.status == 400 else b""
         now, side = self._side.plane.reactor.time(), self._side
-        self._connection.send(local.refusal(error.status, body, now, side.server_name))
-        record = side.refused(error)
+        answer = local.refusal(error.status, error.details, now, side.server_name)
+        self._connection.send(answer)
+        record = side.refused(error, len(answer) - answer.index(b"\r\n\r\n") - 4)
         if record is not None:
             side.plane.sink.request(record)
         self._close_gently()

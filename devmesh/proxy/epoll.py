@@ -46,6 +46,7 @@ class EpollReactor:
         self._dialer = dialer
         self._epoll = select.epoll()
         self._ready: dict[int, SocketConnection | SocketAcceptor] = {}
+        self._silent: dict[int, SocketConnection] = {}  # open still, but nothing can happen to them
         self._buried: list[socket.socket] = []
         self._draining = False
         self._deadlines = Deadlines(self._sooner)
@@ -68,7 +69,7 @@ class EpollReactor:
                     self._drain()
         finally:
             self._nursery = None
-            for ready in list(self._ready.values()):
+            for ready in (*self._ready.values(), *self._silent.values()):
                 ready.close()
             self._epoll.close()
 
@@ -111,14 +112,24 @@ class EpollReactor:
 
     def rewatch(self, descriptor: int, events: int) -> None:
         """Watch for other events."""
-        self._epoll.modify(descriptor, events)
+        if descriptor in self._ready:
+            self._epoll.modify(descriptor, events)
+
+    def silence(self, sock: socket.socket, connection: SocketConnection) -> None:
+        """Watch no more a connection that has ended but isn't closed."""
+        if self._ready.pop(sock.fileno(), None) is not None:
+            self._epoll.unregister(sock)
+            self._silent[sock.fileno()] = connection
 
     def bury(self, sock: socket.socket) -> None:
         """Close `sock`: at the end of the batch, so that no event of it is taken for another's that gets
         the same descriptor."""
-        del self._ready[sock.fileno()]
+        descriptor = sock.fileno()
+        if self._ready.pop(descriptor, None) is None:
+            self._silent.pop(descriptor, None)
+        elif self._draining:
+            self._epoll.unregister(descriptor)
         if self._draining:
-            self._epoll.unregister(sock)
             self._buried.append(sock)
         else:
             sock.close()
@@ -218,6 +229,7 @@ class SocketConnection:
     __slots__ = (
         "_closed",
         "_descriptor",
+        "_ended",
         "_finishing",
         "_kernel_recv",
         "_kernel_send",
@@ -243,7 +255,7 @@ class SocketConnection:
         self._kernel_send = sock.send
         self._out: deque[bytes | memoryview] = deque()
         self._mask = _IN if established else _OUT
-        self._closed = self._finishing = False
+        self._closed = self._finishing = self._ended = False
         self._remote: Address | None = None
         self._local: Address | None = None
         self.owner = owner
@@ -266,29 +278,32 @@ class SocketConnection:
             if self._mask & _IN:
                 self.owner.readable()
             elif event & _BROKEN:
-                self.error = self.error or reason_of(self._sock)
-                self.owner.lost(self.error)
-                if not self._closed:
-                    self.close()
+                self._hung_up()
 
     def recv(self) -> bytes | None:
         try:
-            return self._kernel_recv(PIECE)
+            data = self._kernel_recv(PIECE)
         except BlockingIOError:
             return None
         except OSError as error:
             self._break(error)
-            return b""
+            data = b""
+        if not data:
+            self._ended = True
+        return data
 
     def recv_view(self) -> memoryview | bytes | None:
         bulk = self._reactor.bulk
         try:
-            return bulk[: self._sock.recv_into(bulk)]
+            size = self._sock.recv_into(bulk)
         except BlockingIOError:
             return None
         except OSError as error:
             self._break(error)
-            return b""
+            size = 0
+        if not size:
+            self._ended = True
+        return bulk[:size]
 
     def send(self, data: bytes | memoryview) -> None:
         size = len(data)
@@ -362,6 +377,16 @@ class SocketConnection:
         if not self._closed:
             self._mask = mask
             self._reactor.rewatch(self._descriptor, mask)
+
+    def _hung_up(self) -> None:
+        """Nothing goes either way any more. Epoll would say so for ever: it is asked no more."""
+        self._reactor.silence(self._sock, self)
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if self._ended and not code:
+            return  # the owner knows that it has ended
+        self.error = self.error or reason_of(code)
+        self.owner.lost(self.error)
+        self.close()
 
     def _connect(self) -> None:
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -246,12 +246,9 @@ class Exchange:
         held = self._held
         if held:
             data += b"".join(held)
-        if self.route is None or self.route.retry is None:
-            self._held = None
         self.sent_at = self.plane.reactor.now()
         upstream.begin(self, data)
-        if self.timeout is not None or self.route is not None:
-            self._arm()
+        self._arm()
 
     def connected(self) -> None:
         """The connection of this try is up."""
@@ -299,9 +296,11 @@ class Exchange:
         if self._retries(reset=reset, started=started):
             return
         reason = failure.reason
+        if reset == "protocol-error":
+            transport = self.transport_failure = ""
         if transport == CONNECT_TIMEOUT:
             reason, transport = transport, ""
-        body = local.failure_body(reason, transport, retried=self.attempts > 1)
+        body = local.failure_body(reason, retried=self.attempts > 1)
         fields = [("x-envoy-overloaded", "true")] if reset == "overflow" else []
         details = local.failure_details(reason, transport)
         self.reply(failure.status, body, failure.flag, details, fields)
@@ -338,8 +337,12 @@ class Exchange:
             self._tried = (*self._tried, self.endpoint)
         wait = retry.backoff(policy, max(1, self.attempts), self.plane.draw())
         self._cancel_try_timer()
-        self._try_timer = self.plane.reactor.deadline(wait, self._attempt)
+        self._try_timer = self.plane.reactor.deadline(wait, self._try_again)
         return True
+
+    def _try_again(self) -> None:
+        self._try_timer = None
+        self._attempt()
 
     def _leave(self) -> None:
         """Count the present try out; its connection is no longer ours."""
@@ -424,14 +427,12 @@ class Exchange:
         if flag:
             self.add_flag(flag)
         self.answering = True
+        side, now = self.side, self.plane.reactor.time()
+        fields = side.reply_fields(self, fields or [])
         close = self.request.close or not self.is_uploaded
-        side = self.side
-        extra = side.reply_fields(self, fields or [])
-        if self.request.method == "HEAD":
-            data = local.reply(status, b"", extra, self.plane.reactor.time(), side.server_name, close=close)
-        else:
-            self.download_size = len(body)
-            data = local.reply(status, body, extra, self.plane.reactor.time(), side.server_name, close=close)
+        head_only = self.request.method == "HEAD"
+        self.download_size = 0 if head_only else len(body)
+        data = local.reply(status, body, fields, now, side.server_name, close=close, head_only=head_only)
         self.server.send(data)
         self._complete()
 

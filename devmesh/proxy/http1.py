@@ -108,6 +108,8 @@ def parse_request(data: bytes) -> Request | None:
     request = Request(method, path, authority, fields, headers, end + 4)
     if version == "1.0":
         request.minor, request.close = 0, True
+    elif method == "CONNECT":
+        request.close = True
     if host is None:
         if version == "1.1":
             raise Malformed("missing_host_header")

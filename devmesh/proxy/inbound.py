@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from devmesh.model.identity import Identity
 from devmesh.model.workload import Workload
-from devmesh.proxy import tracing
+from devmesh.proxy import local, tracing
 from devmesh.proxy.dialing import connect_to_application
 from devmesh.proxy.http1 import Malformed, Request
 from devmesh.proxy.plane import Plane
@@ -101,10 +101,12 @@ class ServerSide(Side):
     def decide(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.minor == 0:
-            exchange.reply(426, b"", "DPE", "low_version")
+            request.close = True
+            exchange.reply(426, local.UPGRADE_REQUIRED, "DPE", "low_version")
             return
         if request.upgrade and request.upgrade != "websocket":
             if request.upgrade != "h2c":
+                request.close = True
                 exchange.reply(403, b"", "", "upgrade_failed")
                 return
             request.upgrade = ""
@@ -167,7 +169,7 @@ class ServerSide(Side):
             exchange.flags,
             exchange.details,
             "",
-            exchange.transport_failure,
+            exchange.transport_failure.replace(" ", "_"),
             duration,
             exchange.upstream_time,
             exchange.body.size if exchange.body is not None else exchange.upload_size,
@@ -190,17 +192,14 @@ class ServerSide(Side):
         record.operation = named.get("x-envoy-decorator-operation") or self._route.operation
         return record
 
-    def refused(self, error: Malformed) -> Record | None:
+    def refused(self, error: Malformed, sent: int) -> Record | None:
         now, peer = self.plane.reactor.time(), self._peer
         record = Record(
             "destination", self.instance, peer.workload, self.workload, self._cluster.service, now
         )
-        record.status, record.flags, record.details, record.mtls = (
-            error.status,
-            "DPE",
-            error.details,
-            peer.mtls,
-        )
+        record.status, record.details, record.bytes_sent = error.status, error.details, sent
+        record.flags = "" if error.details == "missing_host_header" else "DPE"
+        record.mtls = peer.mtls
         record.source_principal = self._source_principal
         record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
         return record

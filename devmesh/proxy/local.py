@@ -1,4 +1,4 @@
-"""Answers by the proxy itself, in Envoy's words (1.40), and the pieces that its response heads are made of."""
+"""Answers by the proxy itself, in the words of Envoy 1.40, and what its response heads are made of."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from devmesh.proxy.http1 import Fields
 from devmesh.traffic.retry import Reset
 
 BAD_REQUEST = b"Bad Request"
+UPGRADE_REQUIRED = b"Upgrade Required"
 NO_HEALTHY_UPSTREAM = b"no healthy upstream"
 UPSTREAM_TIMEOUT = b"upstream request timeout"
 
@@ -35,11 +36,10 @@ FAILURES: dict[Reset, Failure] = {
 }
 
 
-def failure_body(reason: str, transport: str, *, retried: bool) -> bytes:
+def failure_body(reason: str, *, retried: bool) -> bytes:
     """Return the body that tells why there is no response."""
     how = "retried and the latest reset reason: " if retried else "reset reason: "
-    why = f", transport failure reason: {transport}" if transport else ""
-    return f"upstream connect error or disconnect/reset before headers. {how}{reason}{why}".encode("latin-1")
+    return f"upstream connect error or disconnect/reset before headers. {how}{reason}".encode("latin-1")
 
 
 def failure_details(reason: str, transport: str) -> str:
@@ -47,33 +47,50 @@ def failure_details(reason: str, transport: str) -> str:
     return f"upstream_reset_before_response_started{{{reason}{why}}}".replace(" ", "_")
 
 
-def reply(status: int, body: bytes, fields: Fields, now: float, server: str, *, close: bool) -> bytes:
-    """Return the whole answer; `server` is what the proxy calls itself."""
+def reply(
+    status: int,
+    body: bytes,
+    fields: Fields,
+    now: float,
+    server: str,
+    *,
+    close: bool = False,
+    head_only: bool = False,
+) -> bytes:
+    """Return a whole answer.
+
+    Args:
+        now: Seconds since the epoch.
+        server: What the proxy calls itself.
+        close: The connection ends with it.
+        head_only: To a HEAD.
+    """
     lines = [f"HTTP/1.1 {status} {reason(status)}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in fields]
     if body:
         lines.append(f"content-length: {len(body)}\r\n")
         if not any(name == "content-type" for name, _ in fields):
             lines.append("content-type: text/plain\r\n")
-    lines += [f"{name}: {value}\r\n" for name, value in fields]
-    lines.append(f"date: {date(int(now))}\r\n")
-    if server:
-        lines.append(f"server: {server}\r\n")
+    lines.append(f"date: {date(int(now))}\r\nserver: {server}\r\n")
     if close:
         lines.append("connection: close\r\n")
-    if not body and status >= 200 and status != 204:
+    if not body and status != 204:
         lines.append("content-length: 0\r\n")
     lines.append("\r\n")
-    return "".join(lines).encode("latin-1") + body
+    return "".join(lines).encode("latin-1") + (b"" if head_only else body)
 
 
-def refusal(status: int, body: bytes, now: float, server: str) -> bytes:
+def refusal(status: int, details: str, now: float, server: str) -> bytes:
     """Return the answer to bytes that are no request; the connection ends with it."""
+    body = b"" if details == "missing_host_header" else reason(status).encode()
     return reply(status, body, [], now, server, close=True)
 
 
 @functools.cache
 def reason(status: int) -> str:
-    """Return the reason phrase of a status; Envoy knows those of the RFCs, else says Unknown."""
+    """Return the reason phrase of a status as Envoy has it, which knows no 418."""
+    if status == 418:
+        return "Unknown"
     try:
         return HTTPStatus(status).phrase
     except ValueError:

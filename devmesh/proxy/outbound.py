@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from devmesh.proxy import dialing, tracing
+from devmesh.proxy import dialing, local, tracing
 from devmesh.proxy.expansion import expander
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
 from devmesh.proxy.plane import Plane
@@ -104,7 +104,8 @@ class ClientSide(Side):
         request = exchange.request
         request.scheme = self._scheme
         if request.minor == 0:
-            exchange.reply(426, b"", "DPE", "low_version")
+            request.close = True
+            exchange.reply(426, local.UPGRADE_REQUIRED, "DPE", "low_version")
             return
         if request.upgrade and not self._accepts_upgrade(exchange):
             return
@@ -174,6 +175,7 @@ class ClientSide(Side):
         if request.upgrade == "h2c":  # Envoy goes on in HTTP/1.1
             request.upgrade = ""
             return True
+        request.close = True
         exchange.reply(403, b"", "", "upgrade_failed")
         return False
 
@@ -190,7 +192,7 @@ class ClientSide(Side):
                 exchange.original_path = request.path
             exchange.authority = route.rewrite.authority or request.authority
         exchange.head = self._head(exchange, request, route)
-        if "x-envoy-upstream-rq-timeout-ms" in request.headers:
+        if "x-envoy-upstream-rq-timeout-ms" in request.headers and self._is_internal(request):
             exchange.timeout = _milliseconds(request.headers["x-envoy-upstream-rq-timeout-ms"])
         if route.mirrors:
             self._mirror(exchange, route)
@@ -238,12 +240,23 @@ class ClientSide(Side):
     def _edge(self, request: Request) -> str:
         """Return what a gateway says of the client (Envoy: use_remote_address)."""
         address, before = self.remote[0], request.headers.get("x-forwarded-for")
-        lines = f"x-forwarded-for: {before + ',' if before else ''}{address}\r\nx-forwarded-proto: {self._scheme}\r\n"
-        if ipaddress.ip_address(address).is_private and not before:
+        chain = f"{before},{address}" if before else address
+        lines = f"x-forwarded-for: {chain}\r\nx-forwarded-proto: {self._scheme}\r\n"
+        if self._is_internal(request):
             lines += "x-envoy-internal: true\r\n"
         else:
             lines += f"x-envoy-external-address: {address}\r\n"
         return lines + (f"x-forwarded-client-cert: {self._xfcc}\r\n" if self._xfcc else "")
+
+    def _is_internal(self, request: Request) -> bool:
+        """Tell whether the request came from inside, as Envoy reckons: one private address alone."""
+        before = request.headers.get("x-forwarded-for")
+        if self._gateway:
+            return before is None and ipaddress.ip_address(self.remote[0]).is_private
+        try:
+            return before is not None and ipaddress.ip_address(before.strip()).is_private
+        except ValueError:
+            return False
 
     def _mirror(self, exchange: Exchange, route: Route) -> None:
         from devmesh.proxy.mirror import mirrored
@@ -331,7 +344,7 @@ class ClientSide(Side):
             exchange.flags,
             exchange.details,
             "",
-            exchange.transport_failure,
+            exchange.transport_failure.replace(" ", "_"),
             duration,
             exchange.upstream_time,
             exchange.body.size if exchange.body is not None else exchange.upload_size,
@@ -358,11 +371,12 @@ class ClientSide(Side):
             record.route, record.operation, record.origin = route.name, route.operation, route.origin
         return record
 
-    def refused(self, error: Malformed) -> Record | None:
+    def refused(self, error: Malformed, sent: int) -> Record | None:
         """Return the record of bytes that were no request."""
         now = self.plane.reactor.time()
         record = Record("source", self.instance, self.workload, None, None, now)
-        record.status, record.flags, record.details = error.status, "DPE", error.details
+        record.status, record.details, record.bytes_sent = error.status, error.details, sent
+        record.flags = "" if error.details == "missing_host_header" else "DPE"
         record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
         return record
 

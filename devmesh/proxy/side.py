@@ -79,8 +79,8 @@ class Side(ABC):
         """Return what is told of an exchange that has ended; None: nothing."""
 
     @abstractmethod
-    def refused(self, error: Malformed) -> Record | None:
-        """Return what is told of bytes that were no request."""
+    def refused(self, error: Malformed, sent: int) -> Record | None:
+        """Return what is told of bytes that were no request; `sent` is the size of the answer's body."""
 
     def by_original(self, cluster: Cluster) -> bool:
         """Tell whether requests go where the client wanted, not to one of the cluster's endpoints."""
@@ -107,8 +107,9 @@ class Side(ABC):
         fields = self.change_response(exchange, response)
         headers = response.headers
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields if name not in _RESPONSE_DROPPED])
-        milliseconds = int((exchange.upstream_time or 0.0) * 1000)
         more = self.last_fields(exchange)
+        if exchange.is_uploaded:  # Envoy: the time since the end of the request
+            more += f"x-envoy-upstream-service-time: {int((exchange.upstream_time or 0.0) * 1000)}\r\n"
         if response.length == CHUNKED or (
             response.length == UNTIL_CLOSE
             or (exchange.request.method == "HEAD" and "transfer-encoding" in headers)
@@ -120,8 +121,8 @@ class Side(ABC):
             more += "connection: close\r\n"
         status = response.status
         return (
-            f"HTTP/1.1 {status} {response.reason or local.reason(status)}\r\n{lines}"
-            f"x-envoy-upstream-service-time: {milliseconds}\r\n{more}server: {self.server_name}\r\n\r\n"
+            f"HTTP/1.1 {status} {response.reason or local.reason(status)}\r\n"
+            f"{lines}{more}server: {self.server_name}\r\n\r\n"
         ).encode("latin-1")
 
     def tunnel(

@@ -53,7 +53,6 @@ def text_of(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def reason_of(problem: int | socket.socket) -> str:
-    """Return the kernel's words for an error number, or for a socket's pending error."""
-    code = problem if isinstance(problem, int) else problem.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+def reason_of(code: int) -> str:
+    """Return the kernel's words for an error number."""
     return os.strerror(code) if code else "connection closed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 from devmesh.proxy.reactor import Address, Connection, Owner
 
@@ -227,10 +228,8 @@ class TlsConnection(Owner):
 
     def _say_goodbye(self) -> None:
         """Send close_notify, then the end of the stream below."""
-        try:
+        with suppress(ssl.SSLError):  # it waits for the peer's, which is no business of ours
             self.session.unwrap()
-        except ssl.SSLError:
-            pass  # it waits for the peer's, which is no business of ours
         self._flush()
         self.raw.finish()
 

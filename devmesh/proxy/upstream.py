@@ -117,6 +117,8 @@ class Upstream(Owner):
         if established:
             exchange.failed("connection-termination", reason, started=True)
         else:
+            if not reason.startswith(("TLS error", CONNECT_TIMEOUT)):
+                reason = f"delayed connect error: {reason}"
             exchange.failed("connect-failure", reason, started=False)
 
     # --

@@ -1,0 +1,197 @@
+"""Opaque connections: carried both ways, half-closed, counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from devmesh.model.port import Protocol
+from devmesh.snapshot.proxy import Target, TcpRoute
+from devmesh.snapshot.route import Weighted
+from tests.proxy.meshes import CLUSTER, App, End, Mesh, cluster, endpoint, snapshot
+
+PLAIN = snapshot(inbound=Protocol.TCP)
+SECURE = snapshot(inbound=Protocol.TCP, clusters=(cluster(endpoint(mtls=True)),))
+BOTH = pytest.mark.parametrize("first", [PLAIN, SECURE], ids=["plain", "mtls"])
+
+
+@BOTH
+def test_bytes_go_both_ways_and_the_ends_are_told(first: object) -> None:
+    mesh = Mesh(first, App(lambda data: b"pong" if data == b"ping" else None))  # type: ignore[arg-type]
+    client = mesh.client(9000)
+    client.connection.send(b"ping")
+    mesh.reactor.settle()
+    assert client.data == b"pong"
+    client.connection.finish()
+    mesh.reactor.settle()
+    assert mesh.app.ends[0].ended
+    assert client.ended
+    assert not client.reset
+    assert {(r.bytes_received, r.bytes_sent, r.flags) for r in mesh.sink.closes} == {(4, 4, "")}
+    assert len(mesh.sink.opens) == len(mesh.sink.closes) == (1 if first is PLAIN else 2)
+    record = mesh.sink.closes[-1]
+    assert (record.protocol, record.upstream_cluster) == ("tcp", CLUSTER)
+
+
+@BOTH
+def test_a_server_that_speaks_first_need_not_wait(first: object) -> None:
+    mesh = Mesh(first, App(None))  # type: ignore[arg-type]
+    client = mesh.client(9000)
+    mesh.reactor.settle()
+    mesh.app.ends[0].connection.send(b"220 ready\r\n")
+    mesh.reactor.settle()
+    assert client.data == b"220 ready\r\n"
+
+
+@BOTH
+def test_a_client_that_has_finished_still_hears_the_answer(first: object) -> None:
+    mesh = Mesh(first, App(None, closes=False))  # type: ignore[arg-type]
+    client = mesh.client(9000)
+    client.connection.send(b"all")
+    client.connection.finish()
+    mesh.reactor.settle()
+    (server,) = mesh.app.ends
+    assert (server.data, server.ended) == (b"all", True)
+    assert not client.ended
+    server.connection.send(b"x" * 500_000)
+    server.connection.finish()
+    mesh.reactor.settle()
+    assert (len(client.data), client.ended, client.reset) == (500_000, True, "")
+
+
+@BOTH
+def test_a_server_that_has_finished_still_hears_the_rest(first: object) -> None:
+    mesh = Mesh(first, App(None))  # type: ignore[arg-type]
+    client = mesh.client(9000)
+    mesh.reactor.settle()
+    (server,) = mesh.app.ends
+    server.connection.finish()
+    mesh.reactor.settle()
+    assert client.ended
+    client.connection.send(b"more")
+    mesh.reactor.settle()
+    assert server.data == b"more"
+
+
+@BOTH
+def test_who_does_not_read_stops_the_sender(first: object) -> None:
+    mesh = Mesh(first, App(None))  # type: ignore[arg-type]
+    client = mesh.client(9000)
+    mesh.reactor.settle()
+    (server,) = mesh.app.ends
+    server.connection.pause()
+    client.connection.send(b"x" * 4_000_000)
+    mesh.reactor.settle()
+    assert client.connection.pending > 2_000_000
+    server.connection.resume()
+    mesh.reactor.settle()
+    assert len(server.data) == 4_000_000
+
+
+def test_a_reset_is_passed_on() -> None:
+    mesh = Mesh(PLAIN, App(None))
+    client = mesh.client(9000)
+    mesh.reactor.settle()
+    mesh.app.ends[0].connection.abort()
+    mesh.reactor.settle()
+    assert client.reset
+    assert mesh.sink.closes[0].flags == "UC"
+
+
+def test_nobody_there_ends_the_clients_connection() -> None:
+    mesh = Mesh(snapshot(clusters=(cluster(endpoint(address="10.1.0.9")),)))
+    client = mesh.client(9000)
+    mesh.reactor.settle()
+    assert client.ended
+    assert mesh.sink.closes[0].flags == "UF,URX"
+
+
+def test_what_moves_is_told_while_it_moves() -> None:
+    mesh = Mesh(PLAIN, App(b"pong"))
+    client = mesh.client(9000)
+    client.connection.send(b"ping!")
+    mesh.reactor.advance(6)
+    assert mesh.sink.moved == [(5, 4)]
+    mesh.reactor.advance(10)
+    assert mesh.sink.moved == [(5, 4)]
+    client.connection.send(b"!")
+    mesh.reactor.advance(5)
+    assert mesh.sink.moved == [(5, 4), (1, 4)]
+
+
+def test_an_unknown_address_passes_through_to_where_it_was_meant() -> None:
+    mesh = Mesh(app=App(b"pong"))
+    mesh.feed.current.proxies["a"].outbound.clusters["PassthroughCluster"] = passthrough()  # type: ignore[index]
+    try:
+        mesh.reactor.serve(None, "240.240.0.1", 4444, mesh.app)
+        client = mesh.client(4444)
+        client.connection.send(b"ping")
+        mesh.reactor.settle()
+        assert client.data == b"pong"
+    finally:
+        del mesh.feed.current.proxies["a"].outbound.clusters["PassthroughCluster"]  # type: ignore[attr-defined]
+
+
+def passthrough() -> object:
+    from devmesh.snapshot.cluster import Balancing, Cluster, ClusterKind, ServiceRef, TlsMode, UpstreamTls
+
+    return Cluster(
+        "PassthroughCluster",
+        ServiceRef("", "PassthroughCluster", "unknown"),
+        0,
+        kind=ClusterKind.ORIGINAL_DST,
+        balancing=Balancing.PASSTHROUGH,
+        tls=UpstreamTls(TlsMode.DISABLE),
+    )
+
+
+def test_names_in_a_client_hello_choose_the_route() -> None:
+    other = cluster(endpoint(address="10.1.0.3"), name="outbound|443||c")
+    routes = (
+        TcpRoute((Weighted(other.name),), ("c.example", "*.c.example")),
+        TcpRoute((Weighted(CLUSTER),), ("b",)),
+    )
+    targets = {443: Target(Protocol.TLS, None, routes)}
+    for name, reached in (("c.example", "c"), ("x.C.example", "c"), ("b", "b"), ("nobody", "")):
+        mesh = Mesh(snapshot(clusters=(cluster(endpoint()), other), targets=targets), App(b"from b"))
+        mesh.reactor.serve(None, "10.1.0.3", 8080, App(b"from c"))
+        client = mesh.client(443)
+        hello = client_hello(name)
+        client.connection.send(hello[:20])
+        mesh.reactor.settle()
+        client.connection.send(hello[20:])
+        mesh.reactor.settle()
+        assert client.data == (b"from " + reached.encode() if reached else b"")
+        assert mesh.sink.opens[0].server_name == name.lower()
+        if not reached:
+            assert client.ended
+            assert mesh.sink.closes[0].flags == "NR"
+
+
+def client_hello(name: str) -> bytes:
+    import ssl
+
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        session.do_handshake()
+    return outgoing.read()
+
+
+def test_an_unknown_port_whose_client_waits_is_tcp_after_a_moment() -> None:
+    mesh = Mesh(snapshot(inbound=Protocol.AUTO), App(None))
+    client = mesh.client(7000)
+    mesh.reactor.settle()
+    assert not mesh.app.ends
+    mesh.reactor.advance(0.2)
+    (server,) = mesh.app.ends
+    server.connection.send(b"220 ready\r\n")
+    mesh.reactor.settle()
+    assert client.data == b"220 ready\r\n"
+
+
+def test_http_2_is_carried_as_it_is() -> None:
+    mesh = Mesh(snapshot(inbound=Protocol.HTTP2), App(b"settings"))
+    stranger: End = mesh.stranger()
+    stranger.connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    mesh.reactor.settle()
+    assert stranger.data == b"settings"
