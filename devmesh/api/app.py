@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from devmesh.api.guard import HAS_TOKEN
 from devmesh.api.kube.deps import KubeDeps
 
 if TYPE_CHECKING:
     from quart import Blueprint, Response
     from quart_trio import QuartTrio
+
+HEALTH = ("healthz", "readyz", "livez")
+OPEN_ENDPOINTS = (*HEALTH, "ui", "ui:path")
+"""What is served without the token; all else asks for it, whatever paths may come to be."""
 
 MAX_BODY = 3 * 1024 * 1024
 """Bytes of a request (Kubernetes: 3 MiB)."""
@@ -33,6 +38,7 @@ def build_app(deps: Deps) -> QuartTrio:
 
     Takes a few hundred milliseconds: Quart is imported here, and not before.
     """
+    from quart import request
     from quart_trio import QuartTrio
     from werkzeug.exceptions import HTTPException
 
@@ -49,13 +55,20 @@ def build_app(deps: Deps) -> QuartTrio:
     async def health() -> tuple[str, int, dict[str, str]]:
         return "ok", 200, {"Content-Type": "text/plain; charset=utf-8"}
 
-    for path in ("healthz", "readyz", "livez"):
+    for path in HEALTH:
         app.add_url_rule(f"/{path}", path, health)
 
     async def failed(error: HTTPException) -> Response:
         return respond(refused(ApiError(error.code or 500, str(error.description))))
 
+    async def ask_for_token() -> Response | None:
+        # Where there is no guard around (in tests), there is no flag.
+        if request.endpoint in OPEN_ENDPOINTS or request.scope.get(HAS_TOKEN, True):
+            return None
+        return respond(refused(ApiError(401, "Unauthorized")))
+
     app.register_error_handler(HTTPException, failed)
+    app.before_request(ask_for_token)
     add_routes(app, KubeApi(deps.kube))
     for blueprint in deps.blueprints:
         app.register_blueprint(blueprint)

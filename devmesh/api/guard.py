@@ -13,6 +13,9 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
+HAS_TOKEN = "devmesh.has_token"
+"""In the ASGI scope: whether the request carried the token."""
+
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 OPEN = ("/healthz", "/readyz", "/livez")
 """Paths that need no token: they tell nothing but that the server runs."""
@@ -69,17 +72,23 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        has_token = hmac.compare_digest(_bearer(headers).strip(), self._token)
+        refusal = self._refusal(scope, headers, has_token)
         if refusal is None:
-            await self._app(scope, receive, _with_headers(send))
+            # The application asks for it again, by what the path leads to rather than how it is written.
+            await self._app({**scope, HAS_TOKEN: has_token}, receive, _with_headers(send))
         elif scope["type"] == "http":
             await _refuse(send, *refusal)
         else:
             await receive()
             await _refuse_websocket(scope, send, *refusal)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
-        headers = {name.lower(): value for name, value in scope["headers"]}
+    def _refusal(
+        self, scope: Scope, headers: Mapping[bytes, bytes], has_token: bool
+    ) -> tuple[int, str, str] | None:
+        if not scope["path"].startswith("/"):
+            return 400, "BadRequest", "the request's target has to be a path, not a whole URL"
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_ours(host):
             return (
@@ -93,7 +102,7 @@ class Guard:
         path = scope["path"]
         if path in OPEN or not any(path == p or path.startswith(p.rstrip("/") + "/") for p in GUARDED):
             return None
-        if hmac.compare_digest(_bearer(headers).strip(), self._token):
+        if has_token:
             return None
         return 401, "Unauthorized", "Unauthorized"
 

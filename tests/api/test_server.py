@@ -227,3 +227,41 @@ async def test_a_body_that_is_too_large_is_refused_as_kubernetes_does(tmp_path: 
         found = await read_until(stream, lambda found: found.endswith(b"}"))
         assert found.startswith(b"HTTP/1.1 413")
         assert b'"kind":"Status"' in found
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/v1/namespaces",
+        "http://127.0.0.1/api/v1/namespaces",
+        "//api/v1/namespaces",
+        "/%61pi/v1/namespaces",
+        "/api//v1/namespaces",
+        "/./api/v1/namespaces",
+        "/x/../api/v1/namespaces",
+        "/API/v1/namespaces",
+        "/api/v1/namespaces/",
+        "/api;x/v1/namespaces",
+    ],
+)
+async def test_no_spelling_of_a_path_gets_around_the_token(tmp_path: Path, target: str) -> None:
+    async with running(tmp_path) as api, await api.connect() as stream:
+        head = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        await stream.send_all(head.encode())
+        assert b"NamespaceList" not in await read_all(stream)
+
+
+async def test_a_part_that_is_added_asks_for_the_token(tmp_path: Path) -> None:
+    from quart import Blueprint
+
+    part = Blueprint("part", __name__)
+
+    @part.get("/elsewhere")
+    async def elsewhere() -> str:
+        return "secret"
+
+    app = build_app(Deps(KubeDeps(new_store(), None), (part,)))  # type: ignore[arg-type]
+    client = app.test_client()
+    assert (await client.get("/elsewhere", scope_base={"devmesh.has_token": False})).status_code == 401
+    assert (await client.get("/elsewhere", scope_base={"devmesh.has_token": True})).status_code == 200
+    assert (await client.get("/graph", scope_base={"devmesh.has_token": False})).status_code == 200
