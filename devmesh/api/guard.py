@@ -99,10 +99,7 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and not self._is_our_origin(origin.decode("latin-1")):
             return 403, "Forbidden", f"pages of {origin.decode('latin-1')} may not use this API"
-        path = scope["path"]
-        if path in OPEN or not any(path == p or path.startswith(p.rstrip("/") + "/") for p in GUARDED):
-            return None
-        if has_token:
+        if has_token or not (scope["type"] == "websocket" or _is_guarded(scope["path"])):
             return None
         return 401, "Unauthorized", "Unauthorized"
 
@@ -113,6 +110,10 @@ class Guard:
     def _is_our_origin(self, origin: str) -> bool:
         parts = urlsplit(origin)
         return parts.scheme in ("http", "https") and self._is_ours(parts.netloc)
+
+
+def _is_guarded(path: str) -> bool:
+    return path not in OPEN and any(path == p or path.startswith(p.rstrip("/") + "/") for p in GUARDED)
 
 
 def _bearer(headers: Mapping[bytes, bytes]) -> bytes:

@@ -92,7 +92,8 @@ async def test_pages_of_others_are_refused(origin: str, code: int) -> None:
 
 async def test_websockets_are_guarded_too() -> None:
     path = "/api/v1/namespaces/default/pods/a/exec"
-    assert await status(path, token="", type_="websocket") == 401
+    for spelled in (path, f"/{path}", "/graph"):
+        assert await status(spelled, token="", type_="websocket") == 401
     assert await status(path, origin="https://evil.example", type_="websocket") == 403
     assert await status(path, type_="websocket") == 200
 
