@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from devmesh.config.applied import Applied
 from devmesh.config.custom_kinds import custom_kind
-from devmesh.config.database import Database
-from devmesh.config.history import Change, Difference, History, differences
+from devmesh.config.history import Change, Difference, History
+from devmesh.config.holding import EVENT_SECONDS, KEPT_EVENT_OBJECTS, OWN, Holding
 from devmesh.config.kinds import CUSTOM_RESOURCE_DEFINITION, EVENT, NAMESPACE, POD, SERVICE_ENTRY, Kind, Kinds
 from devmesh.config.objects import (
     AlreadyExists,
@@ -26,11 +23,13 @@ from devmesh.config.objects import (
     Stored,
     random_suffix,
 )
-from devmesh.config.owners import Owners
-from devmesh.config.watch import KEPT_EVENTS, EventLog, Watch
+from devmesh.config.watch import KEPT_EVENTS, Watch
 
 __all__ = [
+    "EVENT_SECONDS",
     "KEPT_EVENTS",
+    "KEPT_EVENT_OBJECTS",
+    "OWN",
     "AlreadyExists",
     "Change",
     "Conflict",
@@ -45,15 +44,6 @@ __all__ = [
     "Stored",
     "Watch",
 ]
-
-log = logging.getLogger(__name__)
-
-KEPT_EVENT_OBJECTS = 2_000
-EVENT_SECONDS = 3_600.0
-"""How many objects of the kind Event are kept, and how long (Kubernetes: --event-ttl)."""
-
-OWN = "devmesh"
-"""The manager of what devmesh's own parts write; it does not count as somebody's change."""
 
 FOREGROUND = "foregroundDeletion"
 _UNDELETABLE = {"default", "kube-system"}
@@ -75,67 +65,72 @@ class Store:
     def __init__(
         self, kinds: Kinds, path: Path | None = None, clock: Callable[[], float] | None = None
     ) -> None:
-        self.kinds = kinds
-        self.history = History()
-        self._clock = clock or (lambda: datetime.now(UTC).timestamp())
-        self._objects: dict[Kind, dict[tuple[str, str], Stored]] = {}
-        self._owners = Owners()
-        self._listeners: list[Callable[[Event], None]] = []
-        self._untold: deque[Event] = deque()
-        self._telling = False
-        self._event_times: dict[Key, float] = {}
-        self._managers: dict[Key, str] = {}
-        self._db = Database(path) if path else None
-        # Restarted: versions go on above all that were handed out, and older watches must list again.
-        self.version = self._db.reserved if self._db else 0
-        self._log = EventLog(self.version)
-        self.applied = Applied(self._db)
-        if self._db:
-            self._load(self._db)
+        self._held = Holding(kinds, path, clock)
+        for stored in tuple(self.all()):
+            # Ended between an owner's removal and that of what it owned.
+            if stored.owners and self.by_key(stored.key) and not any(map(self.by_uid, stored.owners)):
+                self.delete(stored.key)
+
+    @property
+    def kinds(self) -> Kinds:
+        return self._held.kinds
+
+    @property
+    def version(self) -> int:
+        """The version of the last write."""
+        return self._held.version
+
+    @property
+    def history(self) -> History:
+        """Who changed what: the last thousand changes of what people and files write."""
+        return self._held.history
+
+    @property
+    def applied(self) -> Applied:
+        """Which documents were applied from which file."""
+        return self._held.applied
 
     # Reading
 
     def get(self, kind: Kind, namespace: str, name: str) -> Stored | None:
-        return self._objects.get(kind, {}).get((namespace, name))
+        return self._held.get(Key(kind, namespace, name))
 
     def by_key(self, key: Key) -> Stored | None:
-        return self.get(key.kind, key.namespace, key.name)
+        return self._held.get(key)
 
     def by_uid(self, uid: str) -> Stored | None:
-        key = self._owners.key(uid)
-        return self.by_key(key) if key else None
+        return self._held.by_uid(uid)
 
     def list(self, kind: Kind, namespace: str | None = None) -> list[Stored]:
         """Return the objects of `kind`, by namespace and name; `namespace` None or "" means all."""
-        found = self._objects.get(kind, {})
+        found = self._held.of_kind(kind)
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
 
     def manager_of(self, key: Key) -> str:
         """Return who wrote an object last, devmesh's own parts and updates of status left out."""
-        return self._managers.get(key, "")
+        return self._held.manager_of(key)
 
     def all(self) -> Iterator[Stored]:
         """Yield every object."""
-        for objects in tuple(self._objects.values()):
-            yield from tuple(objects.values())
+        return self._held.all()
 
     def watch(self, since: int | None = None, kind: Kind | None = None) -> Watch:
         """Follow changes after version `since` (None: from now)."""
-        return Watch(self._log, self.version if since is None else since, kind)
+        return Watch(self._held.log, self.version if since is None else since, kind)
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         """Call `listener`, which must be quick, for each write before that returns.
 
         A listener may write itself; all listeners hear of all writes in their order.
         """
-        self._listeners.append(listener)
+        self._held.subscribe(listener)
 
     async def changed(self) -> None:
         """Wait for the next write."""
-        await self._log.changed()
+        await self._held.log.changed()
 
     def has_after(self, version: int) -> bool:
-        return self._log.version > version
+        return self._held.log.version > version
 
     def events_after(self, version: int) -> Iterator[Event]:
         """Yield the events after `version`.
@@ -143,7 +138,7 @@ class Store:
         Raises:
             Expired: Some of them are no longer kept.
         """
-        return iter(self._log.after(version))
+        return iter(self._held.log.after(version))
 
     # Writing
 
@@ -172,7 +167,7 @@ class Store:
             metadata["generation"] = 1
         if namespace:
             metadata["namespace"] = namespace
-        return self._put(key, {**raw, "metadata": metadata}, None, manager)
+        return self._held.put(key, {**raw, "metadata": metadata}, None, manager)
 
     def update(
         self,
@@ -208,7 +203,7 @@ class Store:
             return before
         if before.deleting and not after["metadata"].get("finalizers") and not self._waits(before):
             return self._remove(Stored(key, after, before.version), manager)
-        return self._put(key, after, before, manager, quiet=status)
+        return self._held.put(key, after, before, manager, quiet=status)
 
     def patch_status(self, key: Key, status: Raw, *, manager: str = OWN) -> Stored | None:
         """Merge `status` over the object's (one level deep); None where it is gone."""
@@ -266,12 +261,10 @@ class Store:
 
     def timestamp(self) -> str:
         """Return now as Kubernetes writes it."""
-        return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._held.timestamp()
 
     def close(self) -> None:
-        if self._db:
-            self._db.close()
-            self._db = self.applied.database = None
+        self._held.close()
 
     # Inside
 
@@ -293,60 +286,6 @@ class Store:
                 f"namespace {key.namespace} because it is being terminated"
             )
 
-    def _put(self, key: Key, raw: Raw, before: Stored | None, manager: str, *, quiet: bool = False) -> Stored:
-        """Keep `raw` as the object's next version; `quiet` leaves it out of the history."""
-        self.version += 1
-        metadata = {**raw["metadata"], "resourceVersion": str(self.version)}
-        raw = {**raw, "apiVersion": key.kind.api_version, "kind": key.kind.kind, "metadata": metadata}
-        after = Stored(key, raw, self.version)
-        if before is None or (not quiet and manager != OWN):
-            self._managers[key] = manager
-        change = None if quiet or key.kind is EVENT else self._change(after, before, manager)
-        if self._db and key.kind is not EVENT:
-            kind = key.kind
-            writer = self._managers.get(key, manager)
-            self._db.write(
-                (kind.group, kind.kind, key.namespace, key.name, self.version, raw, writer), change
-            )
-        if change:
-            self.history.add(change)
-        self._hold(after)
-        self._tell(Event("MODIFIED" if before else "ADDED", after, before))
-        if key.kind is EVENT:
-            self._expire_events(key)
-        return after
-
-    def _change(self, after: Stored, before: Stored | None, manager: str) -> Change | None:
-        found = differences(before.raw, after.raw) if before else ()
-        if before and not found and before.deleting == after.deleting:
-            return None
-        type_ = "ADDED" if before is None else "MODIFIED"
-        return self._recorded(after, manager, type_, found)
-
-    def _recorded(
-        self, stored: Stored, manager: str, type_: str, found: tuple[Difference, ...] = ()
-    ) -> Change:
-        key = stored.key
-        return Change(
-            stored.version,
-            self._clock(),
-            manager,
-            type_,
-            key.kind.group,
-            key.kind.kind,
-            key.namespace,
-            key.name,
-            found,
-        )
-
-    def _hold(self, stored: Stored) -> None:
-        key = stored.key
-        self._objects.setdefault(key.kind, {})[key.namespace, key.name] = stored
-        self._owners.add(stored)
-        kind = custom_kind(stored.raw) if key.kind is CUSTOM_RESOURCE_DEFINITION else None
-        if kind is not None and self.kinds.plural(kind.group, kind.plural) is None:
-            self.kinds.add(kind)
-
     def _mark(self, before: Stored, grace: float | None, manager: str) -> Stored:
         if grace is None:
             given = (before.raw.get("spec") or {}).get("terminationGracePeriodSeconds")
@@ -357,25 +296,11 @@ class Store:
         raw = {**before.raw, "metadata": metadata}
         if before.key.kind is NAMESPACE:
             raw["status"] = {**(raw.get("status") or {}), "phase": "Terminating"}
-        return self._put(before.key, raw, self.by_key(before.key), manager)
+        return self._held.put(before.key, raw, self.by_key(before.key), manager)
 
     def _remove(self, before: Stored, manager: str, *, orphan: bool = False) -> Stored:
-        key = before.key
-        self.version += 1
-        metadata = {**before.metadata, "resourceVersion": str(self.version)}
-        gone = Stored(key, {**before.raw, "metadata": metadata}, self.version)
-        if key.kind is not EVENT:
-            change = self._recorded(gone, manager, "DELETED")
-            self.history.add(change)
-            if self._db:
-                kind = key.kind
-                self._db.delete(kind.group, kind.kind, key.namespace, key.name, self.version, change)
-        del self._objects[key.kind][key.namespace, key.name]
-        self._event_times.pop(key, None)
-        self._managers.pop(key, None)
-        self._owners.discard(before)
-        self._tell(Event("DELETED", gone, before))
-        if key.kind is CUSTOM_RESOURCE_DEFINITION:
+        gone = self._held.take(before, manager)
+        if before.key.kind is CUSTOM_RESOURCE_DEFINITION:
             self._forget_kind(before, manager)
         if not orphan:
             self._delete_owned(before, manager)
@@ -395,7 +320,7 @@ class Store:
     def _owned(self, owner: Stored) -> tuple[Stored, ...]:
         if owner.key.kind is NAMESPACE:
             return tuple(s for s in self.all() if s.namespace == owner.name and s.key.kind.namespaced)
-        keys = self._owners.owned_by(owner.uid)
+        keys = self._held.owners.owned_by(owner.uid)
         return tuple(stored for key in keys if (stored := self.by_key(key)) is not None)
 
     def _delete_owned(self, owner: Stored, manager: str) -> None:
@@ -413,7 +338,7 @@ class Store:
             metadata = {**stored.metadata, "ownerReferences": references}
             if not references:
                 del metadata["ownerReferences"]
-            self._put(stored.key, {**stored.raw, "metadata": metadata}, stored, manager)
+            self._held.put(stored.key, {**stored.raw, "metadata": metadata}, stored, manager)
 
     def _finish_waiting(self, gone: Stored, manager: str) -> None:
         """Take away the owners and the namespace that only waited for `gone`."""
@@ -440,55 +365,7 @@ class Store:
 
     def _waits(self, stored: Stored) -> bool:
         """Tell whether something beside finalizers keeps an object that is being deleted."""
-        return stored.key.kind is POD or (stored.key.kind is NAMESPACE and bool(self._owned(stored)))
-
-    # Events
-
-    def _expire_events(self, newest: Key) -> None:
-        self._event_times.pop(newest, None)
-        self._event_times[newest] = self._clock()
-        oldest = self._clock() - EVENT_SECONDS
-        while self._event_times:
-            key, time = next(iter(self._event_times.items()))
-            if len(self._event_times) <= KEPT_EVENT_OBJECTS and time >= oldest:
-                return
-            del self._event_times[key]
-            if before := self.by_key(key):
-                self._remove(before, OWN)
-
-    def _tell(self, event: Event) -> None:
-        self._log.add(event)
-        self._untold.append(event)
-        if self._telling:
-            return
-        self._telling = True
-        try:
-            while self._untold:
-                event = self._untold.popleft()
-                for listener in self._listeners:
-                    try:
-                        listener(event)
-                    except Exception:
-                        log.exception("a listener of the store failed", extra={"key": str(event.object.key)})
-        finally:
-            self._telling = False
-
-    def _load(self, db: Database) -> None:
-        rows = list(db.objects())
-        definition = CUSTOM_RESOURCE_DEFINITION
-        rows.sort(key=lambda row: (row[0], row[1]) != (definition.group, definition.kind))
-        for group, kind_name, namespace, name, version, raw, manager in rows:
-            kind = next((k for k in self.kinds if (k.group, k.kind) == (group, kind_name)), None)
-            if kind is not None:
-                stored = Stored(Key(kind, namespace, name), raw, version)
-                self._hold(stored)
-                self._managers[stored.key] = manager
-        for change in db.changes():
-            self.history.add(change)
-        for stored in tuple(self.all()):
-            # Ended between an owner's removal and that of what it owned.
-            if stored.owners and self.by_key(stored.key) and not any(map(self.by_uid, stored.owners)):
-                self.delete(stored.key)
+        return stored.key.kind is POD or (stored.key.kind is NAMESPACE and not self._is_empty(stored))
 
 
 _KEPT_METADATA = (
