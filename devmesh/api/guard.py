@@ -17,9 +17,6 @@ HAS_TOKEN = "devmesh.has_token"
 """In the ASGI scope: whether the request carried the token."""
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
-OPEN = ("/healthz", "/readyz", "/livez")
-"""Paths that need no token: they tell nothing but that the server runs."""
-
 GUARDED = (
     "/api/",
     "/api",
@@ -32,7 +29,7 @@ GUARDED = (
     "/kiali/",
     "/jaeger/",
 )
-"""What needs the token; all else is the built dashboard, the same for everybody."""
+"""What needs the token; all else is the built dashboard, the same for everybody, and health."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -109,11 +106,15 @@ class Guard:
 
     def _is_our_origin(self, origin: str) -> bool:
         parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and self._is_ours(parts.netloc)
+        port = {"http": ":80", "https": ":443"}.get(parts.scheme)
+        if port is None:
+            return False
+        # A page without a port in its origin comes from another server than this one.
+        return self._is_ours(parts.netloc if _split(parts.netloc)[1] is not None else parts.netloc + port)
 
 
 def _is_guarded(path: str) -> bool:
-    return path not in OPEN and any(path == p or path.startswith(p.rstrip("/") + "/") for p in GUARDED)
+    return any(path == p or path.startswith(p.rstrip("/") + "/") for p in GUARDED)
 
 
 def _bearer(headers: Mapping[bytes, bytes]) -> bytes:

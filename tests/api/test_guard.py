@@ -82,6 +82,8 @@ async def test_the_host_has_to_be_ours(host: str, code: int) -> None:
         ("http://127.0.0.1:20001", 200),
         ("https://localhost:20443", 200),
         ("http://127.0.0.1:8080", 403),
+        ("http://127.0.0.1", 403),
+        ("file://127.0.0.1:20001", 403),
         ("https://evil.example", 403),
         ("null", 403),
     ],
