@@ -151,7 +151,8 @@ class Mesh:
         self.feed = SnapshotFeed()
         self.recorder = Recorder(self.feed)
         trust_domain = self._trust_domain()
-        self.certificates = Certificates(CertificateAuthority(trust_domain, time.time()))
+        self._ca = CertificateAuthority(trust_domain, time.time())
+        self.certificates = Certificates(self._ca)
         self.dns = DnsServer(self.feed)
         self.fabric = Fabric(namespaces, names=self.dns)
         self.engine = Engine(self.feed, self.fabric, self.fabric, self.certificates, self.recorder)
@@ -238,8 +239,19 @@ class Mesh:
             state_dir=self.settings.state.path,
             mesh=self.settings.state.name,
             trust_domain=self._trust,
+            config_maps=self._certificates_for_all(),
             inject_all=spec.injection == "all",
         )
+
+    def _certificates_for_all(self) -> dict[str, dict[str, str]]:
+        """Return the ConfigMaps that every namespace has, as on a cluster with Istio."""
+        from devmesh.api.credentials import load_credentials
+
+        api = load_credentials(self.settings.state.path).ca_file.read_text()
+        return {
+            "kube-root-ca.crt": {"ca.crt": api},
+            "istio-ca-root-cert": {"root-cert.pem": self._ca.roots_pem},
+        }
 
     def _backend(self, nursery: trio.Nursery) -> Backend:
         file = self.settings.file
@@ -457,14 +469,16 @@ def _owners(store: Store) -> list[Stored]:
 
 def _workload(store: Store, stored: Stored) -> dict[str, Any]:
     """Return one row of the status; `problem` says why a workload is not ready."""
+    # Counted from the pods: what a workload's own status says may still be of the last run.
     raw, status = stored.raw, stored.raw.get("status") or {}
-    if stored.key.kind is POD:
-        replicas, ready = 1, int(_condition(raw, "Ready") == "True" or status.get("phase") == "Succeeded")
-    elif stored.key.kind is DAEMON_SET:
-        replicas, ready = int(status.get("desiredNumberScheduled", 1)), int(status.get("numberReady", 0))
-    else:
-        replicas, ready = int(raw["spec"].get("replicas", 1)), int(status.get("readyReplicas", 0))
     pods = [stored] if stored.key.kind is POD else _pods_of(store, stored)
+    ready = sum(_condition(pod.raw, "Ready") == "True" and not pod.deleting for pod in pods)
+    if stored.key.kind is POD:
+        replicas = 0 if status.get("phase") == "Succeeded" else 1
+    elif stored.key.kind is DAEMON_SET:
+        replicas = 1
+    else:
+        replicas = int(raw["spec"].get("replicas", 1))
     meshed = any(any(c["name"] == "istio-proxy" for c in pod.raw["spec"]["containers"]) for pod in pods)
     return {
         "name": stored.name,

@@ -33,13 +33,13 @@ class Progress:
         is_ready = all(workload["ready"] >= workload["replicas"] for workload in workloads)
         for workload in workloads:
             key = (workload["namespace"], workload["name"])
-            is_ready = workload["ready"] >= workload["replicas"]
-            if is_ready and key not in self._ready:
+            has_all = workload["ready"] >= workload["replicas"]
+            if has_all and key not in self._ready:
                 self._ready.add(key)
                 self._line(
                     "✓", GREEN, f"{self._name(workload)} ready {workload['ready']}/{workload['replicas']}"
                 )
-            elif not is_ready:
+            elif not has_all:
                 self._ready.discard(key)
                 if problem := workload.get("problem"):
                     self._once(f"{self._name(workload)}: {problem}", "✗", RED)
