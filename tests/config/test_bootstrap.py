@@ -80,6 +80,16 @@ def test_a_kept_store_keeps_what_users_changed() -> None:
     assert [port["nodePort"] for port in ports] == [9080, 9443]
 
 
+def test_ports_that_a_gateway_opened_stay_on_the_ingress_service(store: Store) -> None:
+    service = have(store, kinds.SERVICE, SYSTEM, "istio-ingressgateway")
+    more = {"name": "tcp", "port": 31400, "nodePort": 31400, "targetPort": 31400, "protocol": "TCP"}
+    spec = {**service.raw["spec"], "ports": [*service.raw["spec"]["ports"], more]}
+    store.update(kinds.SERVICE, {**service.raw, "spec": spec})
+    bootstrap(store, http_port=8080, https_port=8443)
+    ports = have(store, kinds.SERVICE, SYSTEM, "istio-ingressgateway").raw["spec"]["ports"]
+    assert [port["port"] for port in ports] == [8080, 8443, 31400]
+
+
 def test_a_changed_mesh_config_of_the_mesh_file_wins() -> None:
     store = Store(Kinds(BUILT_IN))
     for given in ({"trustDomain": "one"}, {"trustDomain": "two"}):

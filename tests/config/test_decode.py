@@ -56,6 +56,10 @@ def test_messages_say_what_to_do(raw: Any, message: str) -> None:
     assert message in found
 
 
+def test_only_text_is_to_be_put_in_quotes() -> None:
+    assert "quotes" not in said({"spec": {"replicas": "3"}}, DEPLOYMENT)[0]
+
+
 def test_a_missing_field_is_required() -> None:
     assert said({"spec": {"template": {"spec": {"containers": [{}]}}}}, DEPLOYMENT) == [
         "spec.template.spec.containers[0].name: Required value",

@@ -376,6 +376,61 @@ OTHERS = [
     ("WorkloadEntry", "{}", "spec.address", "Required"),
     ("WorkloadEntry", "{address: a_b}", "spec.address", "DNS label"),
     ("WorkloadGroup", "{}", "spec.template", "Required"),
+    (
+        "Pod",
+        "{containers: [{name: a, image: b, env: [{value: x}]}]}",
+        "spec.containers[0].env[0].name",
+        "Required",
+    ),
+    (
+        "Pod",
+        "{containers: [{name: a, image: b, lifecycle: {preStop: {}}}]}",
+        "spec.containers[0].lifecycle.preStop",
+        "exactly one",
+    ),
+    (
+        "Pod",
+        "{containers: [{name: a, image: b, ports: [{containerPort: 1, name: x}, {containerPort: 2, name: x}]}]}",
+        "spec.containers[0].ports[1].name",
+        "Duplicate",
+    ),
+    (
+        "Pod",
+        "{initContainers: [{name: i, image: b, readinessProbe: {exec: {command: [a]}}}], containers: [{name: a, image: b}]}",
+        "spec.initContainers[0].readinessProbe",
+        "restartPolicy=Always",
+    ),
+    (
+        "Gateway",
+        "{servers: [{bind: 'unix:///a', port: {number: 1, name: a, protocol: HTTP}, hosts: ['*']}]}",
+        "spec.servers[0].port.number",
+        "must be 0",
+    ),
+    (
+        "Sidecar",
+        "{egress: [{port: {number: 0, protocol: HTTP}, hosts: ['./*']}]}",
+        "spec.egress[0].port.number",
+        "65535",
+    ),
+    (
+        "Sidecar",
+        "{ingress: [{port: {number: 1, protocol: HTTP}, tls: {mode: SIMPLE, credentialName: x}}]}",
+        "spec.ingress[0].tls.credentialName",
+        "not supported in a Sidecar",
+    ),
+    (
+        "VirtualService",
+        "{hosts: [a], http: [{match: [{uri: {exact: /a}}], redirect: {prefixRewrite: /b}}]}",
+        "spec.http[0].redirect.prefixRewrite",
+        "must be prefixes",
+    ),
+    ("VirtualService", "{http: [{delegate: {name: b}}]}", "spec.http[0].delegate", "cannot delegate again"),
+    (
+        "VirtualService",
+        "{hosts: [a], http: [{delegate: {name: b}, redirect: {uri: /}}]}",
+        "spec.http[0].redirect",
+        "the delegate has it",
+    ),
     ("Service", "{}", "spec.ports", "Required"),
     ("Service", "{ports: [{port: 1}, {port: 2}]}", "spec.ports[0].name", "names each"),
     ("Service", "{type: ExternalName}", "spec.externalName", "Required"),
@@ -549,6 +604,25 @@ def test_what_is_allowed_and_hardly_meant_is_warned_of(
         ),
         ("PeerAuthentication", "{selector: {matchLabels: {a: b}}, portLevelMtls: {'8080': {mode: DISABLE}}}"),
         ("WorkloadEntry", "{address: vm.example.com, labels: {app: a}}"),
+        ("WorkloadEntry", "{address: 1.2.3.4, ports: {http: 8080}}"),
+        (
+            "Pod",
+            "{containers: [{name: a, image: b, env: [{name: x}], lifecycle: {preStop: {sleep: {seconds: 1}}}}]}",
+        ),
+        ("Sidecar", "{ingress: [{port: {number: 1, protocol: HTTP}, defaultEndpoint: 'unix:///a'}]}"),
+        (
+            "VirtualService",
+            "{hosts: [a], http: [{redirect: {prefixRewrite: /b}, match: [{uri: {prefix: /a}}]}]}",
+        ),
+        ("VirtualService", f"{{hosts: [a], http: [{{{ROUTE}, timeout: 1ms}}]}}"),
+        (
+            "VirtualService",
+            f"{{hosts: ['{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 63}'], http: [{{{ROUTE}}}]}}",
+        ),
+        (
+            "DestinationRule",
+            "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 7}}}}}",
+        ),
         ("Service", "{clusterIP: None, selector: {app: a}}"),
         ("Service", "{ports: [{port: 53, protocol: UDP, name: a}, {port: 53, name: b}]}"),
     ],
@@ -614,3 +688,49 @@ spec:
     spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 """
     assert apply.admit(text).said == ()
+
+
+CLAIM = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a}\nspec: {spec}\n"
+
+
+def test_a_claim_says_how_much_and_how_it_is_used(apply: Apply) -> None:
+    good = "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}"
+    assert apply.admit(CLAIM.replace("{spec}", good)).said == ()
+    assert set(refusals(apply, CLAIM.replace("{spec}", "{}"))) == {
+        "spec.accessModes",
+        "spec.resources[storage]",
+    }
+
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: b:1}]}\n"
+
+
+def test_of_a_pod_little_more_than_the_image_can_change(apply: Apply) -> None:
+    apply(POD)
+    apply.admit(POD.replace("b:1", "b:2"))
+    found = refusals(apply, POD.replace("{containers", "{hostNetwork: true, containers"))
+    assert "pod updates may not change fields other than" in found["spec"]
+
+
+def test_a_labels_value_has_a_longest_length(apply: Apply) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {x: VALUE}}\n"
+    assert apply.admit(text.replace("VALUE", "x" * 63))
+    assert "63 characters" in refusals(apply, text.replace("VALUE", "x" * 64))["metadata.labels[x]"]
+
+
+def test_a_recreating_deployment_has_no_rolling_update(apply: Apply) -> None:
+    text = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: a}
+spec:
+  selector: {matchLabels: {app: a}}
+  strategy: {type: Recreate, rollingUpdate: {maxSurge: 1}}
+  template: {metadata: {labels: {app: a}}, spec: {containers: [{name: a, image: b}]}}
+"""
+    assert "Recreate" in refusals(apply, text)["spec.strategy.rollingUpdate"]
+    nothing = text.replace(
+        "Recreate, rollingUpdate: {maxSurge: 1}",
+        "RollingUpdate, rollingUpdate: {maxSurge: 0, maxUnavailable: 0}",
+    )
+    assert "may not be 0" in refusals(apply, nothing)["spec.strategy.rollingUpdate.maxUnavailable"]
