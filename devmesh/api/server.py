@@ -24,7 +24,7 @@ BACKLOG = 128
 SEND_TIMEOUT = 30.0
 """Seconds a client may take to read what it was sent, before its connection is closed."""
 
-GRACE = 1.0
+GRACE = 0.5
 """Seconds that answers under way have to end by themselves when the server does."""
 
 

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from devmesh.api.kube.discovery import group_versions
-from devmesh.api.kube.errors import ApiError, no_such_path
+from devmesh.api.kube.errors import no_such_path
 from devmesh.api.kube.request import JSON, Answer, Request, as_json
 from devmesh.config.kinds import Kind, Kinds
 from devmesh.config.schema import schema_name, schemas
@@ -31,7 +31,7 @@ class OpenApi:
         """Answer what lies under ``/openapi``.
 
         Raises:
-            ApiError: 404, 406.
+            ApiError: 404.
         """
         match parts:
             case ["v3"]:
@@ -41,8 +41,8 @@ class OpenApi:
             case ["v3", "apis", group, version]:
                 return await self._document(group, version)
             case ["v2"]:
-                if JSON not in request.headers.get("accept", JSON) and "*/*" not in request.headers["accept"]:
-                    raise ApiError(406, "only application/json is served here; /openapi/v3 is complete")
+                if "proto-openapi.spec.v2" in request.headers.get("accept", ""):
+                    return Answer(200, _EMPTY_V2, _PROTOBUF_V2)
                 return as_json({"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": {}})
         raise no_such_path()
 
@@ -81,6 +81,10 @@ class OpenApi:
 
 
 _INFO = {"title": "devmesh", "version": "v1"}
+_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# What kubectl before 1.27 validates against: swagger, info and paths, and no definition, so that it
+# leaves validation to the server.
+_EMPTY_V2 = b"\x0a\x032.0\x12\x0d\x0a\x07devmesh\x12\x02v1\x42\x00"
 
 
 def _paths(kind: Kind, version: str, gvk: Mapping[str, str], name: str) -> dict[str, Any]:

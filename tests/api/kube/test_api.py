@@ -266,3 +266,24 @@ async def test_no_body_makes_it_fail(body: Any, how: str, path: str) -> None:
         request(method, f"{path}/a" if single else path, body, media, fieldManager="me", force="true")
     )
     assert answer.status < 500, answer.body
+
+
+async def test_older_kubectls_get_a_document_without_definitions(api: KubeApi) -> None:
+    accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    answer = await api.answer(Request("GET", "/openapi/v2", {}, {"accept": accept}))
+    assert answer.content_type == accept
+    assert answer.body == b"\n\x032.0\x12\r\n\x07devmesh\x12\x02v1B\x00"
+
+
+async def test_every_group_and_version_has_its_schemas(api: KubeApi) -> None:
+    _, index = await ask(api, "GET", "/openapi/v3")
+    assert len(index["paths"]) > 20
+    for path, found in index["paths"].items():
+        status, document = await ask(api, "GET", found["serverRelativeURL"].partition("?")[0])
+        assert status == 200, path
+        text = json.dumps(document["paths"])
+        for name in document["components"]["schemas"]:
+            text = text.replace(f'"#/components/schemas/{name}"', '""')
+        assert "#/components/schemas/" not in text, path
+        patches = [p["patch"] for p in document["paths"].values() if "patch" in p]
+        assert all(any(q["name"] == "fieldValidation" for q in p["parameters"]) for p in patches)
