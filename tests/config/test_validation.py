@@ -431,6 +431,24 @@ OTHERS = [
         "spec.http[0].redirect",
         "the delegate has it",
     ),
+    (
+        "Pod",
+        "{containers: [{name: a, image: b, envFrom: [{}]}]}",
+        "spec.containers[0].envFrom[0]",
+        "must specify one of",
+    ),
+    (
+        "Pod",
+        "{volumes: [{name: s, secret: {}}], containers: [{name: a, image: b}]}",
+        "spec.volumes[0].secret.secretName",
+        "Required",
+    ),
+    (
+        "Pod",
+        "{volumes: [{name: s, configMap: {}}], containers: [{name: a, image: b}]}",
+        "spec.volumes[0].configMap.name",
+        "Required",
+    ),
     ("Service", "{}", "spec.ports", "Required"),
     ("Service", "{ports: [{port: 1}, {port: 2}]}", "spec.ports[0].name", "names each"),
     ("Service", "{type: ExternalName}", "spec.externalName", "Required"),
@@ -622,6 +640,11 @@ def test_what_is_allowed_and_hardly_meant_is_warned_of(
         (
             "DestinationRule",
             "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 7}}}}}",
+        ),
+        (
+            "Pod",
+            "{volumes: [{name: s, secret: {secretName: x}}, {name: c, configMap: {name: y}}, {name: e}],"
+            " containers: [{name: a, image: b, envFrom: [{configMapRef: {name: x}}, {secretRef: {name: y}}]}]}",
         ),
         ("Service", "{clusterIP: None, selector: {app: a}}"),
         ("Service", "{ports: [{port: 53, protocol: UDP, name: a}, {port: 53, name: b}]}"),
