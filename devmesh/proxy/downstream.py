@@ -5,7 +5,7 @@ from __future__ import annotations
 from devmesh.proxy import local
 from devmesh.proxy.body import Body, body_of
 from devmesh.proxy.exchange import Exchange
-from devmesh.proxy.http1 import Malformed, Request, parse_request
+from devmesh.proxy.http1 import Malformed, Request, parse_request, remember
 from devmesh.proxy.reactor import HIGH, Connection, Owner
 from devmesh.proxy.side import Side
 
@@ -24,10 +24,21 @@ class HttpServer(Owner):
         first: What was read from the connection already.
     """
 
-    __slots__ = ("_body", "_buffer", "_connection", "_exchange", "_held", "_serving", "_side", "_until_end")
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_connection",
+        "_exchange",
+        "_held",
+        "_known",
+        "_serving",
+        "_side",
+        "_until_end",
+    )
 
     def __init__(self, side: Side, connection: Connection, first: bytes = b"") -> None:
         self._side = side
+        self._known = side.plane.requests[side.scheme]
         self._connection = connection
         self._exchange: Exchange | None = None
         self._body: Body | None = None  # of the request under way, while it is not complete
@@ -112,16 +123,19 @@ class HttpServer(Owner):
             self._serving = False
 
     def _next(self, data: bytes) -> bool:
-        try:
-            request = parse_request(data)
-        except Malformed as error:
-            self._refuse(error)
-            return False
+        request = self._known.get(data[: data.find(b"\r\n\r\n") + 4])
         if request is None:
-            if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before a request
-                self._buffer = data[2:]
-                return True
-            return False
+            try:
+                request = parse_request(data, self._side.scheme)
+            except Malformed as error:
+                self._refuse(error)
+                return False
+            if request is None:
+                if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before a request
+                    self._buffer = data[2:]
+                    return True
+                return False
+            remember(self._known, data, request)
         if self._side.refuses(request):
             self._connection.abort()
             return False

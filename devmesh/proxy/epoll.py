@@ -147,7 +147,10 @@ class EpollReactor:
                     ready = find(descriptor)
                     if ready is not None:
                         try:
-                            ready.ready(event)
+                            if event == _IN:
+                                ready.owner.readable()
+                            else:
+                                ready.ready(event)
                         except Exception:
                             log.exception("a connection of the data plane failed")
                             ready.close()
@@ -178,18 +181,25 @@ class EpollReactor:
             self._deadlines.expire(time.monotonic())
 
 
-class SocketAcceptor:
-    """A listening socket."""
+class SocketAcceptor(Owner):
+    """A listening socket. `owner` is itself: what epoll finds readable is told so."""
+
+    owner: Owner
 
     def __init__(
         self, reactor: EpollReactor, listener: socket.socket, accepted: Callable[[Connection], None]
     ) -> None:
         self._reactor, self._listener, self._accepted = reactor, listener, accepted
         self._closed = False
+        self.owner = self
         listener.setblocking(False)
         reactor.watch(listener, _IN, self)
 
     def ready(self, event: int) -> None:
+        """Handle what else epoll reports: nothing but errors, of which accepting tells."""
+        self.readable()
+
+    def readable(self) -> None:
         """Accept what has arrived."""
         for _ in range(_ACCEPTED):
             if self._closed:
@@ -266,9 +276,6 @@ class SocketConnection:
 
     def ready(self, event: int) -> None:
         """Handle what epoll reports."""
-        if event == _IN:
-            self.owner.readable()
-            return
         if not self.established:
             self._connect()
             return

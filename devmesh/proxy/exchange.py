@@ -60,6 +60,7 @@ class Exchange:
 
     Attributes:
         route: What was decided; None: nothing accepted the request, or nothing was asked yet.
+        upgrade: The protocol that the client wants instead, if it may.
         path, authority: Sent on; the request's own, if no route rewrites them.
         is_uploaded: The request has been read to its end.
         answering: The head of the answer is on its way: no more tries.
@@ -78,6 +79,8 @@ class Exchange:
     original_path = ""
     head = ""  # of the request to send on, but for its last lines
     is_uploaded = False
+    close = False  # the client's connection ends with the answer
+    upgrade = ""
     answering = False
     attempts = 0
     status = 0
@@ -108,6 +111,8 @@ class Exchange:
         self.request = request
         self.plane: Plane = side.plane
         self.path = request.path
+        self.close = request.close
+        self.upgrade = request.upgrade
         self.authority = request.authority
         self.began = self.plane.reactor.now()
         self._held: list[bytes] | None = None  # what was read of the request's body
@@ -393,7 +398,7 @@ class Exchange:
         self.upstream_time = now - self.sent_at
         self.response_length = response.length
         self.download_size = len(piece)
-        close = self.request.close or not self.is_uploaded
+        close = self.close or not self.is_uploaded
         head = self.side.response_head(self, response, close)
         if response.length == UNTIL_CLOSE and piece:
             piece = chunk(piece)
@@ -429,7 +434,7 @@ class Exchange:
         self.answering = True
         side, now = self.side, self.plane.reactor.time()
         fields = side.reply_fields(self, fields or [])
-        close = self.request.close or not self.is_uploaded
+        close = self.close or not self.is_uploaded
         head_only = self.request.method == "HEAD"
         self.download_size = 0 if head_only else len(body)
         data = local.reply(status, body, fields, now, side.server_name, close=close, head_only=head_only)
@@ -473,7 +478,7 @@ class Exchange:
         self.flags = f"{self.flags},{flag}" if self.flags else flag
 
     def _complete(self) -> None:
-        reusable = not self.request.close and self.is_uploaded
+        reusable = not self.close and self.is_uploaded
         self._end()
         self.server.finished(reusable=reusable)
 

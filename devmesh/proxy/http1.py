@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from devmesh.traffic.routing import RequestHead
 
@@ -40,16 +41,19 @@ class Malformed(ValueError):
 
 
 class Request(RequestHead):
-    """A request's head.
+    """A request's head. It may be shared by all requests of the same bytes: nobody changes it, save that
+    those who derive something from it keep that in `derived`.
 
     Attributes:
         fields: Header fields in the order sent; names in lower case. `headers` has them by name.
         length: Of the body in bytes, or `CHUNKED`.
         size: Of the head in bytes.
         minor: The version: 1 for HTTP/1.1.
+        derived: What was computed from this head alone and some frozen object, by that object's id; the
+            object is kept beside it.
     """
 
-    __slots__ = ("close", "fields", "length", "minor", "size", "upgrade")
+    __slots__ = ("close", "derived", "fields", "length", "minor", "size", "upgrade")
 
     def __init__(
         self, method: str, path: str, authority: str, fields: Fields, headers: Mapping[str, str], size: int
@@ -65,12 +69,18 @@ class Request(RequestHead):
         self.minor = 1
         self.close = False
         self.upgrade = ""
+        self.derived: dict[int, tuple[object, Any]] = {}
 
 
 class Response:
-    """A response's head; `length` may be `UNTIL_CLOSE` too. `close`: the connection can't be used again."""
+    """A response's head; `length` may be `UNTIL_CLOSE` too. Shared as requests' heads are.
 
-    __slots__ = ("close", "fields", "headers", "length", "reason", "size", "status")
+    Attributes:
+        close: The connection can't be used again.
+        lines: The head as it is sent on, rendered; "" until somebody has.
+    """
+
+    __slots__ = ("close", "fields", "headers", "length", "lines", "reason", "size", "status")
 
     def __init__(
         self, status: int, reason: str, fields: Fields, headers: Mapping[str, str], size: int, close: bool
@@ -82,9 +92,24 @@ class Response:
         self.size = size
         self.close = close
         self.length = 0
+        self.lines = ""
 
 
-def parse_request(data: bytes) -> Request | None:
+_Head = TypeVar("_Head", Request, Response)
+
+MAX_KNOWN, MAX_KNOWN_SIZE = 512, 2048
+
+
+def remember(known: dict[bytes, _Head], data: bytes, head: _Head) -> None:
+    """Keep `head`, which is at the front of `data`, in `known`: clients and servers say the same again and
+    again. Both in number and in size that is bounded."""
+    if head.size <= MAX_KNOWN_SIZE:
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        known[data[: head.size]] = head
+
+
+def parse_request(data: bytes, scheme: str = "http") -> Request | None:
     """Read the head at the front of `data`; None: it isn't complete.
 
     Raises:
@@ -106,6 +131,7 @@ def parse_request(data: bytes) -> Request | None:
     host = headers.get("host")
     authority, path = (host or "", target) if target[0] == "/" else _absolute(method, target, host)
     request = Request(method, path, authority, fields, headers, end + 4)
+    request.scheme = scheme
     if version == "1.0":
         request.minor, request.close = 0, True
     elif method == "CONNECT":

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from devmesh.model.identity import Identity
 from devmesh.model.workload import Workload
-from devmesh.proxy import local, tracing
+from devmesh.proxy import tracing
 from devmesh.proxy.dialing import connect_to_application
 from devmesh.proxy.http1 import Malformed, Request
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import HOP_BY_HOP, Side, dropped_by, framing
+from devmesh.proxy.side import HOP_BY_HOP, Side, framing, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef, TlsMode, UpstreamTls
 from devmesh.snapshot.proxy import Inbound, InboundPort, MtlsMode, Proxy
@@ -100,28 +100,21 @@ class ServerSide(Side):
 
     def decide(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.minor == 0:
-            request.close = True
-            exchange.reply(426, local.UPGRADE_REQUIRED, "DPE", "low_version")
+        if not self.speaks(exchange):
             return
-        if request.upgrade and request.upgrade != "websocket":
-            if request.upgrade != "h2c":
-                request.close = True
-                exchange.reply(403, b"", "", "upgrade_failed")
-                return
-            request.upgrade = ""
         plane, named = self.plane, request.headers
-        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw(), self._sampling)
-        exchange.request_id = named.get("x-request-id") or tracing.request_id(plane.bits, trace.sampled)
+        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw, self._sampling)
+        exchange.request_id = named.get("x-request-id") or trace.request_id
         exchange.route, exchange.cluster = self._route, self._cluster
-        dropped = dropped_by(request, _DROPPED)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in request.fields if name not in dropped])
         proto = named.get("x-forwarded-proto")
+        certificate = self._certificate
+        if certificate:
+            certificate = self._forwarded_certificate(named.get("x-forwarded-client-cert"))
         exchange.head = (
-            f"{request.method} {request.path} HTTP/1.1\r\nhost: {request.authority}\r\n{lines}"
-            f"x-request-id: {exchange.request_id}\r\n{trace.text}"
+            f"{request.method} {request.path} HTTP/1.1\r\nhost: {request.authority}\r\n"
+            f"{sent_on(request, _DROPPED)}x-request-id: {exchange.request_id}\r\n{trace.text}"
             f"x-forwarded-proto: {proto if proto in ('http', 'https') else 'http'}\r\n"
-            f"{self._forwarded_certificate(named.get('x-forwarded-client-cert'))}{framing(request)}\r\n"
+            f"{certificate}{framing(exchange)}\r\n"
         )
         exchange.forward(self._route)
 
@@ -213,8 +206,6 @@ class ServerSide(Side):
 
     def _forwarded_certificate(self, given: str | None) -> str:
         """Envoy, APPEND_FORWARD: what a verified client forwards stays in front; a plain one's is dropped."""
-        if not self._certificate:
-            return ""
         return f"x-forwarded-client-cert: {given + ',' if given else ''}{self._certificate}\r\n"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from devmesh.proxy import dialing, local, tracing
+from devmesh.proxy import dialing, tracing
 from devmesh.proxy.expansion import expander
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import HOP_BY_HOP, Side, dropped_by, framing
+from devmesh.proxy.side import HOP_BY_HOP, Side, framing, kept, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint
 from devmesh.snapshot.proxy import Proxy
@@ -47,6 +47,7 @@ _DROPPED = (
         "x-envoy-retry-on",
     }
 )
+_MAX_DERIVED = 16
 _AT_GATEWAY = _DROPPED | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
 
 
@@ -77,7 +78,7 @@ class ClientSide(Side):
         self._find_table = table
         self._original = original
         self._gateway = gateway
-        self._scheme = scheme
+        self.scheme = scheme
         self._requested_name = server_name
         self._xfcc = xfcc
         self._snapshot: Snapshot | None = None
@@ -101,29 +102,20 @@ class ClientSide(Side):
         snapshot = self.plane.feed.current
         if snapshot is not self._snapshot:
             self._use(snapshot)
-        request = exchange.request
-        request.scheme = self._scheme
-        if request.minor == 0:
-            request.close = True
-            exchange.reply(426, local.UPGRADE_REQUIRED, "DPE", "low_version")
+        if not self.speaks(exchange):
             return
-        if request.upgrade and not self._accepts_upgrade(exchange):
-            return
-        table = self._table
-        host = find_virtual_host(table, request.authority) if table is not None else None
-        route = find_route(host, request) if host is not None else None
+        request, plane = exchange.request, self.plane
+        trace = exchange.trace = tracing.follow(request.headers, plane.bits, plane.draw, self._sampling)
+        exchange.request_id = request.headers.get("x-request-id") or trace.request_id
+        route = self._route_of(request)
         if route is None:
-            self._trace(exchange)
             exchange.reply(404, b"", "NR", "route_not_found")
             return
         exchange.route = route
-        self._trace(exchange)
         destinations = route.destinations
         if destinations:
             chosen = exchange.weighted = (
-                destinations[0]
-                if len(destinations) == 1
-                else pick_destination(destinations, self.plane.draw())
+                destinations[0] if len(destinations) == 1 else pick_destination(destinations, plane.draw())
             )
             cluster = self._proxy.outbound.clusters.get(chosen.cluster)
             if cluster is not None:
@@ -168,21 +160,20 @@ class ClientSide(Side):
         ]
         exchange.reply(status, b"", "FI", "fault_filter_abort", fields)
 
-    def _accepts_upgrade(self, exchange: Exchange) -> bool:
-        request = exchange.request
-        if request.upgrade == "websocket":
-            return True
-        if request.upgrade == "h2c":  # Envoy goes on in HTTP/1.1
-            request.upgrade = ""
-            return True
-        request.close = True
-        exchange.reply(403, b"", "", "upgrade_failed")
-        return False
-
-    def _trace(self, exchange: Exchange) -> None:
-        plane, named = self.plane, exchange.request.headers
-        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw(), self._sampling)
-        exchange.request_id = named.get("x-request-id") or tracing.request_id(plane.bits, trace.sampled)
+    def _route_of(self, request: Request) -> Route | None:
+        """Return the route that accepts a head: a function of it and the table alone, so it's kept there."""
+        table = self._table
+        if table is None:
+            return None
+        held = request.derived.get(id(table))
+        if held is not None:
+            return held[1]  # type: ignore[no-any-return]
+        host = find_virtual_host(table, request.authority)
+        route = find_route(host, request) if host is not None else None
+        if len(request.derived) > _MAX_DERIVED:  # of tables that are gone
+            request.derived.clear()
+        request.derived[id(table)] = (table, route)
+        return route
 
     def _forward(self, exchange: Exchange, route: Route) -> None:
         request = exchange.request
@@ -199,15 +190,12 @@ class ClientSide(Side):
         exchange.forward(route)
 
     def _head(self, exchange: Exchange, request: Request, route: Route) -> str:
-        dropped = dropped_by(request, _AT_GATEWAY if self._gateway else _DROPPED)
-        fields: Fields = request.fields
-        weighted = exchange.weighted
-        if route.request_headers is not NO_OPS or weighted.request_headers is not NO_OPS:
-            fields = self._change(
-                exchange, request, route, [pair for pair in fields if pair[0] not in dropped]
-            )
-            dropped = frozenset()
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields if name not in dropped])
+        dropped = _AT_GATEWAY if self._gateway else _DROPPED
+        if route.request_headers is NO_OPS and exchange.weighted.request_headers is NO_OPS:
+            lines = sent_on(request, dropped)
+        else:
+            fields = self._change(exchange, route, kept(request, dropped))
+            lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
         trace = exchange.trace
         timeout = exchange.timeout if exchange.timeout is not None else route.timeout
         more = self._edge(request) if self._gateway else f"x-forwarded-proto: {self._proto(request)}\r\n"
@@ -221,14 +209,14 @@ class ClientSide(Side):
             more += f"x-envoy-decorator-operation: {route.operation}\r\n"
         return (
             f"{request.method} {exchange.path} HTTP/1.1\r\nhost: {exchange.authority}\r\n{lines}"
-            f"x-request-id: {exchange.request_id}\r\n{trace.text if trace else ''}{more}{framing(request)}"
+            f"x-request-id: {exchange.request_id}\r\n{trace.text if trace else ''}{more}{framing(exchange)}"
         )
 
     def _proto(self, request: Request) -> str:
         given = request.headers.get("x-forwarded-proto")
-        return given if given in ("http", "https") else self._scheme
+        return given if given in ("http", "https") else self.scheme
 
-    def _change(self, exchange: Exchange, request: Request, route: Route, fields: Fields) -> Fields:
+    def _change(self, exchange: Exchange, route: Route, fields: Fields) -> Fields:
         expand = expander(exchange, None)
         for ops in (exchange.weighted.request_headers, route.request_headers):
             if ops is not NO_OPS:
@@ -241,7 +229,7 @@ class ClientSide(Side):
         """Return what a gateway says of the client (Envoy: use_remote_address)."""
         address, before = self.remote[0], request.headers.get("x-forwarded-for")
         chain = f"{before},{address}" if before else address
-        lines = f"x-forwarded-for: {chain}\r\nx-forwarded-proto: {self._scheme}\r\n"
+        lines = f"x-forwarded-for: {chain}\r\nx-forwarded-proto: {self.scheme}\r\n"
         if self._is_internal(request):
             lines += "x-envoy-internal: true\r\n"
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from devmesh.model.identity import Identity
 from devmesh.model.workload import Workload
 from devmesh.proxy.deadlines import Deadline
+from devmesh.proxy.http1 import Request, Response
 from devmesh.proxy.reactor import Reactor
 from devmesh.snapshot.cluster import Endpoint, UpstreamTls
 from devmesh.snapshot.feed import SnapshotFeed
@@ -131,6 +132,7 @@ class Plane:
         hops: Who made a connection into a workload's namespace, by (instance, the socket's port): both
             ends are in this process. For telemetry alone, never to allow anything.
         draw: Returns chance, uniform in [0, 1).
+        requests, responses: Heads that were read before, by their bytes; requests' by scheme.
     """
 
     def __init__(
@@ -151,6 +153,8 @@ class Plane:
         self.hops: dict[tuple[str, int], Workload] = {}
         self.proxies: dict[str, ProxyState] = {}
         self.contexts: dict[UpstreamTls | ServerTls, ssl.SSLContext | Exception] = {}
+        self.requests: dict[str, dict[bytes, Request]] = {"http": {}, "https": {}}
+        self.responses: dict[bytes, Response] = {}
         self._names: dict[str, tuple[float, list[str]]] = {}
 
     def state(self, instance: str) -> ProxyState:

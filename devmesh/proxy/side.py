@@ -37,10 +37,12 @@ class Side(ABC):
 
     Attributes:
         server_name: The ``server`` header of answers.
+        scheme: ``https`` behind a gateway's TLS.
         instance: The id of the instance whose proxy this is.
     """
 
     server_name = "envoy"
+    scheme = "http"
 
     def __init__(self, plane: Plane, instance: str, connection: Connection) -> None:
         self.plane = plane
@@ -86,6 +88,22 @@ class Side(ABC):
         """Tell whether requests go where the client wanted, not to one of the cluster's endpoints."""
         return cluster.kind is ClusterKind.ORIGINAL_DST
 
+    def speaks(self, exchange: Exchange) -> bool:
+        """Tell whether the request's version and upgrade are served here; else it has been answered."""
+        request = exchange.request
+        if not request.minor:
+            exchange.close = True
+            exchange.reply(426, local.UPGRADE_REQUIRED, "DPE", "low_version")
+            return False
+        if not request.upgrade or request.upgrade == "websocket":
+            return True
+        if request.upgrade == "h2c":  # Envoy goes on in HTTP/1.1
+            exchange.upgrade = ""
+            return True
+        exchange.close = True
+        exchange.reply(403, b"", "", "upgrade_failed")
+        return False
+
     def refuses(self, request: Request) -> bool:
         """Tell whether the connection may carry no more requests by the rules in force now."""
         return False
@@ -105,25 +123,22 @@ class Side(ABC):
     def response_head(self, exchange: Exchange, response: Response, close: bool) -> bytes:
         """Return the head to send to the client."""
         fields = self.change_response(exchange, response)
-        headers = response.headers
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields if name not in _RESPONSE_DROPPED])
+        changed = fields is not response.fields
+        lines = "" if changed else response.lines
+        if not lines:
+            lines = _rendered(response, fields)
+            if not changed:
+                response.lines = lines
         more = self.last_fields(exchange)
-        if exchange.is_uploaded:  # Envoy: the time since the end of the request
-            more += f"x-envoy-upstream-service-time: {int((exchange.upstream_time or 0.0) * 1000)}\r\n"
-        if response.length == CHUNKED or (
-            response.length == UNTIL_CLOSE
-            or (exchange.request.method == "HEAD" and "transfer-encoding" in headers)
-        ):
+        if response.length == UNTIL_CLOSE and exchange.request.method != "HEAD":
             more += "transfer-encoding: chunked\r\n"
-        if "date" not in headers:
-            more += f"date: {local.date(int(self.plane.reactor.time()))}\r\n"
         if close:
             more += "connection: close\r\n"
-        status = response.status
-        return (
-            f"HTTP/1.1 {status} {response.reason or local.reason(status)}\r\n"
-            f"{lines}{more}server: {self.server_name}\r\n\r\n"
-        ).encode("latin-1")
+        if "date" not in response.headers:
+            more += f"date: {local.date(int(self.plane.reactor.time()))}\r\n"
+        if exchange.is_uploaded:  # Envoy: the time since the end of the request
+            more += f"x-envoy-upstream-service-time: {int((exchange.upstream_time or 0.0) * 1000)}\r\n"
+        return f"{lines}{more}server: {self.server_name}\r\n\r\n".encode("latin-1")
 
     def tunnel(
         self, exchange: Exchange, client: Connection, upstream: Upstream, head: bytes, rest: bytes
@@ -139,20 +154,45 @@ class Side(ABC):
         Tunnel(client, connection, ended)
 
 
-def dropped_by(request: Request, always: frozenset[str]) -> frozenset[str]:
-    """Return the names of fields that are not sent on: `always` these, and those that Connection names."""
+def _rendered(response: Response, fields: Fields) -> str:
+    """Return a response's head without what is said anew to each client."""
+    lines = [f"HTTP/1.1 {response.status} {response.reason or local.reason(response.status)}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in fields if name not in _RESPONSE_DROPPED]
+    if response.length == CHUNKED or response.headers.get("transfer-encoding", "").lower() == "chunked":
+        lines.append("transfer-encoding: chunked\r\n")
+    return "".join(lines)
+
+
+def sent_on(request: Request, dropped: frozenset[str]) -> str:
+    """Return the lines of a request's fields, without those that are `dropped` and those that its
+    Connection names."""
+    held = request.derived.get(id(dropped))
+    if held is not None:
+        return str(held[1])
+    lines = "".join([f"{name}: {value}\r\n" for name, value in kept(request, dropped)])
+    request.derived[id(dropped)] = (dropped, lines)
+    return lines
+
+
+def kept(request: Request, dropped: frozenset[str]) -> Fields:
+    """Return the fields that are sent on."""
     connection = request.headers.get("connection")
-    if connection is None:
-        return always
-    named = {option.strip() for option in connection.lower().split(",")}
-    return always | (named - {"close", "keep-alive", "host", "content-length", "authorization", "cookie"})
+    if connection is not None:
+        named = {option.strip() for option in connection.lower().split(",")}
+        dropped = dropped | (named - _NEVER_NAMED)
+    return [field for field in request.fields if field[0] not in dropped]
 
 
-def framing(request: Request) -> str:
+# Connection may not take from a request what says whose it is, or where it ends.
+_NEVER_NAMED = {"close", "keep-alive", "host", "content-length", "authorization", "cookie"}
+
+
+def framing(exchange: Exchange) -> str:
     """Return the lines that say how the request's body is sent, and what connection it wants."""
+    request = exchange.request
     lines = "transfer-encoding: chunked\r\n" if request.length == CHUNKED else ""
     if request.headers.get("te") == "trailers":
         lines += "te: trailers\r\n"
-    if request.upgrade:
+    if exchange.upgrade:
         lines += f"connection: Upgrade\r\nupgrade: {request.headers.get('upgrade', '')}\r\n"
     return lines

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from devmesh.proxy.body import Body, body_of
 from devmesh.proxy.deadlines import Deadline
-from devmesh.proxy.http1 import UNTIL_CLOSE, Malformed, parse_response
+from devmesh.proxy.http1 import UNTIL_CLOSE, Malformed, parse_response, remember
 from devmesh.proxy.plane import Pool
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.sockets import text_of
@@ -168,14 +168,20 @@ class Upstream(Owner):
 
     def _head(self, exchange: Exchange, data: bytes) -> None:
         while True:
-            try:
-                response = parse_response(data, exchange.request.method)
-            except Malformed as error:
-                self._misbehaved(exchange, error)
-                return
+            known = exchange.plane.responses
+            method = exchange.request.method
+            response = known.get(data[: data.find(b"\r\n\r\n") + 4]) if method != "HEAD" else None
             if response is None:
-                self._buffer = data
-                return
+                try:
+                    response = parse_response(data, method)
+                except Malformed as error:
+                    self._misbehaved(exchange, error)
+                    return
+                if response is None:
+                    self._buffer = data
+                    return
+                if method != "HEAD":
+                    remember(known, data, response)
             self._buffer = b""
             rest = data[response.size :]
             if response.status >= 200:
@@ -244,7 +250,7 @@ class Upstream(Owner):
         exchange.failed("protocol-error", error.details, started=True)
 
     def _switch(self, exchange: Exchange, head: bytes, rest: bytes) -> None:
-        if not exchange.request.upgrade:
+        if not exchange.upgrade:
             self._misbehaved(exchange, Malformed("http1.codec_error"))
             return
         exchange.switch(head, rest)
