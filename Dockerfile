@@ -9,7 +9,7 @@ LABEL org.opencontainers.image.title="devmesh" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY wheels /wheels
 # pip's own wheel can run itself, so that the base needs Python alone.
-RUN python3 /wheels/pip-*.whl/pip install --no-cache-dir --no-index --find-links /wheels \
+RUN python3 "$(echo /wheels/pip-*.whl)/pip" install --no-cache-dir --no-index --find-links /wheels \
         --root-user-action ignore --break-system-packages devmesh \
     && rm -rf /wheels
 ENV XDG_STATE_HOME=/var/lib PYTHONUNBUFFERED=1
