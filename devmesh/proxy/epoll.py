@@ -17,7 +17,7 @@ from math import inf
 import trio
 
 from devmesh.proxy.deadlines import Deadline, Deadlines
-from devmesh.proxy.reactor import PIECE, Address, Connection, Owner, T
+from devmesh.proxy.reactor import HIGH, PIECE, Address, Connection, Owner, T
 from devmesh.proxy.sockets import LINGER_RESET, address_of, original_destination, reason_of
 from devmesh.snapshot.network import Dialer
 
@@ -28,6 +28,7 @@ LINGER = 0.001  # seconds to wait for the next event before going back to trio: 
 _EVENTS = 64  # per poll
 _ACCEPTED = 16  # connections taken from one listener at a time
 _BULK = 1 << 20
+_SMALL = 1 << 14  # bytes up to which what is sent may wait for the end of its batch
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _BROKEN = select.EPOLLERR | select.EPOLLHUP
 
@@ -48,7 +49,8 @@ class EpollReactor:
         self._ready: dict[int, SocketConnection | SocketAcceptor] = {}
         self._silent: dict[int, SocketConnection] = {}  # open still, but nothing can happen to them
         self._buried: list[socket.socket] = []
-        self._draining = False
+        self.draining = False
+        self.kept: list[SocketConnection] = []  # which have something to send at the end of the batch
         self._deadlines = Deadlines(self._sooner)
         self._earlier = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -127,9 +129,9 @@ class EpollReactor:
         descriptor = sock.fileno()
         if self._ready.pop(descriptor, None) is None:
             self._silent.pop(descriptor, None)
-        elif self._draining:
+        elif self.draining:
             self._epoll.unregister(descriptor)
-        if self._draining:
+        if self.draining:
             self._buried.append(sock)
         else:
             sock.close()
@@ -137,7 +139,7 @@ class EpollReactor:
     def _drain(self) -> None:
         poll, find, clock, deadlines = self._epoll.poll, self._ready.get, time.monotonic, self._deadlines
         until = clock() + BUDGET
-        self._draining = True
+        self.draining = True
         try:
             while True:
                 events = poll(0, _EVENTS) or poll(LINGER, _EVENTS)
@@ -156,12 +158,23 @@ class EpollReactor:
                             ready.close()
                         if clock() > until:
                             return  # what is left is reported again
-                if self._buried:
-                    self._close_buried()
                 if deadlines.next <= until:
                     deadlines.expire(clock())
+                self._end_batch()
         finally:
-            self._draining = False
+            self._end_batch()
+            self.draining = False
+
+    def _end_batch(self) -> None:
+        """Send what the batch has kept, then close what it has closed.
+
+        A send that finds its receiver asleep costs several times one that finds it busy, so all are made
+        in one go.
+        """
+        for connection in self.kept:
+            connection.flush()
+        self.kept.clear()
+        if self._buried:
             self._close_buried()
 
     def _close_buried(self) -> None:
@@ -241,6 +254,7 @@ class SocketConnection:
         "_descriptor",
         "_ended",
         "_finishing",
+        "_kept",
         "_kernel_recv",
         "_kernel_send",
         "_local",
@@ -265,7 +279,7 @@ class SocketConnection:
         self._kernel_send = sock.send
         self._out: deque[bytes | memoryview] = deque()
         self._mask = _IN if established else _OUT
-        self._closed = self._finishing = self._ended = False
+        self._closed = self._finishing = self._ended = self._kept = False
         self._remote: Address | None = None
         self._local: Address | None = None
         self.owner = owner
@@ -314,11 +328,38 @@ class SocketConnection:
 
     def send(self, data: bytes | memoryview) -> None:
         size = len(data)
-        if self.pending or not self.established:
-            self._keep(bytes(data), size)
-            return
         if self.error or self._closed or self._finishing:
             return
+        if self.pending or not self.established:
+            self._out.append(bytes(data))
+            self.pending += size
+            if self._kept and self.pending > HIGH:
+                self.flush()
+            return
+        reactor = self._reactor
+        if size <= _SMALL and reactor.draining:
+            self._kept = True
+            self._out.append(bytes(data))
+            self.pending = size
+            reactor.kept.append(self)
+            return
+        self._send(data, size)
+
+    def flush(self) -> None:
+        if not self._kept:
+            return
+        self._kept = False
+        out = self._out
+        if not out:
+            return
+        data = bytes(out[0]) if len(out) == 1 else b"".join(out)
+        out.clear()
+        self.pending = 0
+        self._send(data, len(data))
+        if self._finishing and not self.pending:
+            self._shut()
+
+    def _send(self, data: bytes | memoryview, size: int) -> None:
         try:
             sent = self._kernel_send(data)
         except BlockingIOError:
@@ -327,7 +368,8 @@ class SocketConnection:
             self._break(error)
             return
         if sent < size:
-            self._keep(bytes(memoryview(data)[sent:]), size - sent)
+            self._out.append(bytes(memoryview(data)[sent:]))
+            self.pending = size - sent
             self._watch(self._mask | _OUT)
 
     def pause(self) -> None:
@@ -347,6 +389,7 @@ class SocketConnection:
 
     def close(self) -> None:
         if not self._closed:
+            self.flush()
             self._closed = True
             self.owner = _NOBODY
             self._out.clear()
@@ -358,6 +401,7 @@ class SocketConnection:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
             except OSError:
                 log.debug("cannot set SO_LINGER")
+            self._kept = False
             self.close()
 
     @property
@@ -374,11 +418,6 @@ class SocketConnection:
 
     def original(self) -> Address | None:
         return self._reactor.original(self._sock)
-
-    def _keep(self, data: bytes, size: int) -> None:
-        if not self.error and not self._closed:
-            self._out.append(data)
-            self.pending += size
 
     def _watch(self, mask: int) -> None:
         if not self._closed:

@@ -67,6 +67,9 @@ class Connection(Protocol):
         """Send, or keep what can't be sent yet. Before it is established everything is kept. Once it has
         ended or broken, the data goes nowhere."""
 
+    def flush(self) -> None:
+        """Hand over at once what a reactor may keep until it has dealt with everything that is ready."""
+
     def pause(self) -> None:
         """Call `readable` no more: the peer feels it when its window is full."""
 
@@ -77,7 +80,7 @@ class Connection(Protocol):
         """Send the end of the stream after what is pending; reading goes on."""
 
     def close(self) -> None:
-        """End both directions at once; what is pending is lost. The owner hears nothing more."""
+        """End both directions at once; what the peer has no room for is lost. The owner hears no more."""
 
     def abort(self) -> None:
         """Close with a reset, as a refusing peer would."""

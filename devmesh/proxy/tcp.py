@@ -85,6 +85,8 @@ class Tunnel:
     def end_if_done(self) -> None:
         """Close both, if both have ended and all is sent."""
         client, upstream = self._client, self._upstream
+        client.connection.flush()
+        upstream.connection.flush()
         if client.ended and upstream.ended and not client.connection.pending + upstream.connection.pending:
             self.end("")
 

@@ -134,6 +134,9 @@ class TlsConnection(Owner):
                 return
             self.raw.send(self._outgoing.read())
 
+    def flush(self) -> None:
+        self.raw.flush()
+
     def pause(self) -> None:
         self.raw.pause()
 

@@ -207,6 +207,8 @@ class MemoryConnection:
         if self.established:
             self.move(quietly=True)
 
+    def flush(self) -> None: ...
+
     def pause(self) -> None:
         self._paused = True
 
