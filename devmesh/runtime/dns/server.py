@@ -29,6 +29,7 @@ _BURST = 32  # packets of one socket at a time: the data plane waits meanwhile
 _MAX_FORWARDED = 512  # questions to others at once; further ones are answered SERVFAIL
 _MAX_CONNECTIONS = 64  # TCP connections of one pod at once; further ones are closed
 _HOST_NAMES = ("host.docker.internal", "host.containers.internal")  # Docker's and Podman's
+_REST = 1.0  # seconds, where no connection can be accepted
 _IDLE = 10.0  # seconds without a question until a TCP connection is closed
 
 
@@ -205,7 +206,11 @@ class DnsServer:
         for _ in range(_BURST):
             try:
                 client, _ = listener.accept()
-            except OSError:  # nobody is there any more, or there are no descriptors left
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptors are left: the listener would be ready for ever
+                log.error("DNS by TCP rests for a second: %s", error)
+                self._rest(listener)
                 return
             if self._nursery is None or len(pod.connections) >= _MAX_CONNECTIONS:
                 client.close()
@@ -214,6 +219,16 @@ class DnsServer:
             scope = trio.CancelScope()
             pod.connections.add(scope)
             self._nursery.start_soon(self._converse, pod, client, scope)
+
+    def _rest(self, listener: socket.socket) -> None:
+        self._epoll.unregister(listener)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._wake, listener)
+
+    async def _wake(self, listener: socket.socket) -> None:
+        await trio.sleep(_REST)
+        if listener.fileno() in self._arrivals:  # else its pod was stopped meanwhile
+            self._epoll.register(listener, select.EPOLLIN)
 
     async def _converse(self, pod: _Pod, client: socket.socket, scope: trio.CancelScope) -> None:
         try:

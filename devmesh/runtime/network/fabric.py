@@ -162,7 +162,7 @@ class Fabric:
         path = netns if isinstance(netns, str) else f"/proc/{netns}/ns/net"
         held = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            found = survey(self._namespaces, held, self._interceptor.virtual)
+            found = survey(self._namespaces, held, self._interceptor.virtual, meshed=meshed)
             own = tuple(addresses) or found
             userns = self._namespaces.userns
             pod = PodNetwork(instance, namespace, own, held, userns, meshed, gateway, adopted=True)

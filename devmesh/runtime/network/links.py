@@ -36,7 +36,8 @@ _IFF_UP = 1
 _MTU = 65535
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_METRICS = 1, 4, 5, 8
+_RTAX_MTU = 2
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL = 254, 4, 1, 2
 _SIOCETHTOOL, _ETHTOOL_GLINK = 0x8946, 0x0A
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_HOST = 0, 253, 254
@@ -93,8 +94,13 @@ def add_address(index: int, address: Address) -> Message:
     return Message(_NEWADDR, ACK | CREATE | EXCLUSIVE, payload, f"add address {address}")
 
 
-def add_route(target: Network, index: int, gateway: str | None = None) -> Message:
-    """Send what is for `target` by a link, to `gateway` where given."""
+def add_route(
+    target: Network, index: int, gateway: str | None = None, *, is_virtual: bool = False
+) -> Message:
+    """Send what is for `target` by a link, to `gateway` where given.
+
+    What is for a virtual address never takes the way it is sent: it may be as large as on loopback.
+    """
     family = socket.AF_INET if target.version == 4 else socket.AF_INET6
     scope = _SCOPE_GLOBAL if gateway or target.version == 6 else _SCOPE_LINK
     head = struct.pack(
@@ -112,6 +118,8 @@ def add_route(target: Network, index: int, gateway: str | None = None) -> Messag
     payload = head + attribute(_RTA_DST, target.network_address.packed) + u32(_RTA_OIF, index)
     if gateway:
         payload += attribute(_RTA_GATEWAY, socket.inet_pton(family, gateway))
+    if is_virtual:
+        payload += nested(_RTA_METRICS, u32(_RTAX_MTU, _MTU))
     return Message(_NEWROUTE, ACK | CREATE | EXCLUSIVE, payload, f"add route to {target}")
 
 

@@ -13,12 +13,14 @@ from devmesh.runtime.network.netlink import Message, Netlink
 from devmesh.runtime.network.selection import Network
 
 
-def survey(namespaces: Namespaces, netns: int, virtual: Sequence[Network]) -> tuple[str, ...]:
-    """Return the addresses of a container, IPv4 first, and add what is needed: the address that last hops
-    come from by IPv6, and a route to `virtual` where there is none.
+def survey(
+    namespaces: Namespaces, netns: int, virtual: Sequence[Network], *, meshed: bool
+) -> tuple[str, ...]:
+    """Return the addresses of a container, IPv4 first, and add what is needed there.
 
-    A connection has to find some route before the rules see it; Docker's ``internal`` networks have
-    no default route.
+    That is the address that last hops come from by IPv6, and a route to `virtual`: a connection has to
+    find one before the rules see it (Docker's ``internal`` networks have no default route), and takes its
+    segment size from it. Outside the mesh, where it is really taken after translation, a default does.
 
     Raises:
         OSError: The namespace is gone.
@@ -35,7 +37,9 @@ def survey(namespaces: Namespaces, netns: int, virtual: Sequence[Network]) -> tu
         for network in virtual:
             version = network.version
             outward = [index for index, address in own if ipaddress.ip_address(address).version == version]
-            if outward:
+            if outward and meshed:
+                _add(inside, links.add_route(network, outward[0], is_virtual=True))
+            elif outward:
                 _ensure_route(inside, network, outward[0])
     return tuple(sorted((address for _, address in own), key=lambda address: ":" in address))
 

@@ -59,6 +59,11 @@ def test_a_dot_inside_a_label_does_not_make_it_two() -> None:
     assert message.parse(packet(b"\x0freviews.default\0")).name is None
 
 
+def test_a_compressed_name_is_no_question() -> None:
+    with pytest.raises(MalformedQuery, match="compressed"):
+        message.parse(packet(b"\xc0" + b"a" * 192 + b"\0"))
+
+
 def test_case_is_kept_in_the_echo_of_the_question() -> None:
     query = message.parse(question("ReViEwS"))
     assert query.name == "reviews"

@@ -56,6 +56,10 @@ class Resolver:
                 self.sock.sendto(packet, client)
 
 
+class Listener(socket.socket):
+    """A socket whose methods a test can replace."""
+
+
 def datagram_socket() -> socket.socket:
     made = socket_at_home(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
@@ -77,6 +81,7 @@ class Setup:
     resolver: Resolver
     feed: SnapshotFeed
     address: tuple[str, int]
+    listener: socket.socket
 
     async def ask(self, packet: bytes) -> bytes:
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as client:
@@ -96,14 +101,16 @@ async def setup(nursery: trio.Nursery) -> AsyncIterator[Setup]:
     server = DnsServer(feed, servers=lambda: ("127.0.0.1",), port=resolver.port)
     receiver = datagram_socket()
     address = receiver.getsockname()
-    listener = socket.create_server(address)
+    listener = Listener(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(address)
+    listener.listen()
     listener.setblocking(False)
     server.serve(
         NameSockets("client", "default", (receiver,), (listener,), socket_at_home, host="10.244.0.1")
     )
     await nursery.start(server.run)
     nursery.start_soon(resolver.run)
-    yield Setup(server, resolver, feed, address)
+    yield Setup(server, resolver, feed, address, listener)
     resolver.sock.close()
     nursery.cancel_scope.cancel()
 
@@ -215,6 +222,28 @@ async def test_tcp_answers_one_question_after_another(setup: Setup) -> None:
         with trio.fail_after(5):
             while replies.count(b"\xf0\xf0") < 2:
                 replies += await stream.receive_some()
+
+
+async def test_a_listener_without_descriptors_rests(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("devmesh.runtime.dns.server._REST", 0.05)
+    accept, attempts = setup.listener.accept, []
+
+    def accept_later() -> object:
+        attempts.append(trio.current_time())
+        if len(attempts) == 1:
+            raise OSError(24, "Too many open files")
+        return accept()
+
+    monkeypatch.setattr(setup.listener, "accept", accept_later, raising=False)
+    async with await setup.connect() as stream:
+        packet = question("reviews")
+        await stream.send_all(struct.pack("!H", len(packet)) + packet)
+        with trio.fail_after(5):
+            assert texts((await stream.receive_some())[2:]) == ["240.240.0.1"]
+    assert attempts[1] - attempts[0] >= 0.05
+    assert "Too many open files" in caplog.text
 
 
 @pytest.mark.parametrize("data", [b"\x00", b"\x00\x05abc", b"\x00\x02ab", b"\xff\xff"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,14 +87,32 @@ def test_what_is_outside_the_mesh_is_dialled_from_the_container(engine: Engine, 
         assert accept(listener) == web.pod.addresses[0]
 
 
+@pytest.mark.parametrize("meshed", [True, False])
 def test_a_network_without_a_way_out_still_leads_to_services(
+    engine: Engine, fabric: Fabric, watcher: Watcher, meshed: bool
+) -> None:
+    container, server = engine.start("internal"), engine.start("server")
+    remove_default_route(container)
+    fabric.adopt("internal", container.pod.netns_path, meshed=meshed)
+    listener = server.listen("0.0.0.0", 80)
+    fabric.update_backends({(VIP, 80): ((server.pod.addresses[0], 80),)})
+    container.connect(VIP, 80)
+    if meshed:
+        watcher.accept("internal", "outbound").close()
+    else:
+        accept(listener)
+
+
+def test_captured_connections_of_a_container_have_large_segments(
     engine: Engine, fabric: Fabric, watcher: Watcher
 ) -> None:
-    container = engine.start("internal")
-    remove_default_route(container)
-    fabric.adopt("internal", container.pod.netns_path)
-    container.connect(VIP, 80)
-    watcher.accept("internal", "outbound").close()
+    container = engine.start("web")
+    command = ["nsenter", f"--net={container.pod.netns_path}", "ip", "link", "set", "eth0", "mtu", "1500"]
+    subprocess.run(command, check=True)
+    fabric.adopt("web", container.pod.netns_path)
+    client = container.connect(VIP, 80)
+    watcher.accept("web", "outbound").close()
+    assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) > 30_000
 
 
 def remove_default_route(container: Application) -> None:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from devmesh.runtime.network import links
 from devmesh.runtime.network.fabric import Fabric
+from devmesh.runtime.network.hub import open_links
+from devmesh.runtime.network.namespaces import Namespaces
 from devmesh.runtime.network.original import original_destination
 from devmesh.runtime.network.selection import Selection
 from devmesh.snapshot.network import INBOUND_SOURCE, MARK_HOP, MARK_PROXY
@@ -189,17 +192,31 @@ def test_a_captured_pod_is_told_to_a_watcher_that_comes_later(run_pod: Applicati
 
 def test_a_released_pod_leaves_nothing(fabric: Fabric, watcher: Watcher) -> None:
     fabric.create("first")
-    links, descriptors = os.listdir("/sys/class/net"), len(os.listdir("/proc/self/fd"))
+    before, descriptors = os.listdir("/sys/class/net"), len(os.listdir("/proc/self/fd"))
     pod = fabric.create("pod")
     fabric.release("pod")
     fabric.release("pod")
 
     assert watcher.gone == ["pod"]
     assert len(os.listdir("/proc/self/fd")) == descriptors
-    assert os.listdir("/sys/class/net") == links  # the host's own, at any time
+    assert os.listdir("/sys/class/net") == before  # the host's own, at any time
     with pytest.raises(OSError, match="gone") as refused:
         fabric.dial("pod", pod.addresses[0], 80, mark=MARK_HOP)
     assert refused.value.errno == errno.EHOSTUNREACH
+
+
+def test_the_link_of_a_released_pod_goes_with_its_namespace(fabric: Fabric, namespaces: Namespaces) -> None:
+    fabric.create("stays")
+    fabric.create("goes")
+    fabric.release("goes")
+
+    assert fabric._hub is not None
+    deadline = time.monotonic() + SECONDS  # the kernel takes namespaces down from a work queue
+    with open_links(namespaces, fabric._hub._netns) as inside:
+        while "pod4" in links.link_names(inside.request([links.list_links()])).values():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert "pod3" in links.link_names(inside.request([links.list_links()])).values()
 
 
 def test_a_killed_devmesh_leaves_nothing() -> None:
@@ -210,14 +227,14 @@ def test_a_killed_devmesh_leaves_nothing() -> None:
         "fabric = Fabric(InlineNamespaces()); pod = fabric.create('pod');"
         "print(os.readlink(pod.netns_path), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    links = sorted(os.listdir("/sys/class/net"))
+    before = sorted(os.listdir("/sys/class/net"))
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     # A descriptor's link reads net:[4026531840], as a process's does.
     assert done.stdout.startswith("net:[")
     assert done.stdout.strip() not in namespaces_of_processes()
-    assert sorted(os.listdir("/sys/class/net")) == links
+    assert sorted(os.listdir("/sys/class/net")) == before
 
 
 def namespaces_of_processes() -> set[str]:

@@ -178,6 +178,7 @@ async def test_the_world_is_reached_by_a_relay(
         await trio.to_thread.run_sync(client.connect, world.getsockname())
         server, _ = await trio.to_thread.run_sync(world.accept)
         with server:
+            server.settimeout(2)
             client.sendall(b"question")
             client.shutdown(socket.SHUT_WR)
             assert await trio.to_thread.run_sync(server.makefile("rb").read) == b"question"
