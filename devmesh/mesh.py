@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 
 from devmesh.config.bootstrap import bootstrap
+from devmesh.config.documents.scalars import Duration
 from devmesh.config.files import FileSource
 from devmesh.config.finding import Finding
 from devmesh.config.kinds import (
@@ -58,7 +59,7 @@ from devmesh.runtime.pods.backend import Backend
 from devmesh.runtime.process.backend import ProcessBackend
 from devmesh.runtime.process.images import Programs
 from devmesh.runtime.runtime import Runtime
-from devmesh.security.ca import CertificateAuthority
+from devmesh.security.ca import LIFETIME, CertificateAuthority
 from devmesh.security.contexts import Certificates
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.telemetry.recorder import Recorder
@@ -150,9 +151,10 @@ class Mesh:
         self.files = FileSource(self.store, settings.file.resources, base=settings.file.base)
         self.feed = SnapshotFeed()
         self.recorder = Recorder(self.feed)
-        trust_domain = self._trust_domain()
+        mesh_config = self._mesh_config()
+        trust_domain = _trust_domain(mesh_config)
         self._ca = CertificateAuthority(trust_domain, time.time())
-        self.certificates = Certificates(self._ca)
+        self.certificates = Certificates(self._ca, lifetime=_certificate_lifetime(mesh_config))
         self.dns = DnsServer(self.feed)
         self.fabric = Fabric(namespaces, names=self.dns)
         self.engine = Engine(self.feed, self.fabric, self.fabric, self.certificates, self.recorder)
@@ -410,19 +412,33 @@ class Mesh:
     def _addresses(self) -> dict[str, str]:
         return {"http": f"{HOST}:{self.gateways.http}", "https": f"{HOST}:{self.gateways.https}"}
 
-    def _trust_domain(self) -> str:
+    def _mesh_config(self) -> dict[str, Any]:
+        """Return MeshConfig as the ConfigMap ``istio`` has it; empty where it is no YAML, which the pilot says."""
         import yaml
 
         stored = self.store.get(CONFIG_MAP, "istio-system", "istio")
-        text = (stored.raw.get("data") or {}).get("mesh", "") if stored else ""
         try:
-            found = yaml.safe_load(text) or {}
+            found = yaml.safe_load((stored.raw.get("data") or {}).get("mesh", "")) if stored else {}
         except yaml.YAMLError:
-            found = {}
-        try:
-            return of_mesh(found).mesh.trust_domain
-        except ValueError:
-            return of_mesh({}).mesh.trust_domain  # the pilot says what is wrong with it
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _trust_domain(mesh_config: dict[str, Any]) -> str:
+    try:
+        return of_mesh(mesh_config).mesh.trust_domain
+    except ValueError:
+        return of_mesh({}).mesh.trust_domain
+
+
+def _certificate_lifetime(mesh_config: Mapping[str, Any]) -> float:
+    """Return SECRET_TTL of the proxies' metadata in seconds (Istio's own knob), else 24 hours."""
+    metadata = (mesh_config.get("defaultConfig") or {}).get("proxyMetadata") or {}
+    try:
+        return max(1.0, Duration.parse(metadata["SECRET_TTL"])) if "SECRET_TTL" in metadata else LIFETIME
+    except ValueError as error:
+        log.warning("defaultConfig.proxyMetadata.SECRET_TTL has no effect: %s", error)
+        return LIFETIME
 
 
 def sweep_leftovers(state: StateDir) -> int:

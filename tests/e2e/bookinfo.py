@@ -139,12 +139,12 @@ def devmesh(environment: dict[str, str], *args: str, check: bool = True, timeout
 
 
 @contextmanager
-def running(name: str, runtime: str, state: Path, *args: str) -> Iterator[Bookinfo]:
-    """Bring a mesh of the sample up, and down at the end."""
+def running(name: str, runtime: str, state: Path, *args: str, source: Path = SAMPLE) -> Iterator[Bookinfo]:
+    """Bring a mesh of `source` (the sample) up, and down at the end."""
     environment = dict(os.environ) | {"XDG_STATE_HOME": str(state), "DEVMESH_MESH": name, "HOME": str(state)}
     environment.pop("KUBECONFIG", None)
     ports = [f"--{port}=0" for port in ("port", "tls-port", "http-port", "https-port")]
-    up = ["up", "-d", "-f", str(SAMPLE), "--runtime", runtime, "--wait-timeout", "180s", *ports, *args]
+    up = ["up", "-d", "-f", str(source), "--runtime", runtime, "--wait-timeout", "180s", *ports, *args]
     try:
         devmesh(environment, *up, timeout=240)
         environment["KUBECONFIG"] = devmesh(environment, "kubeconfig", "--path").strip()
