@@ -146,6 +146,8 @@ def _sample(row: Row, running: Running, seconds: float) -> Sample:
     command = ["wrk", "-t1", f"-c{row.connections}", f"-d{seconds}s", "--latency", url]
     told = _run(command)
     done = int(_find(r"(\d+) requests in", told))
+    if not done:
+        raise RuntimeError(f"{row.target.name}, {row.target.kind}, answered nothing:\n{told}")
     errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", told))
     errors += int(_find(r"Non-2xx or 3xx responses: (\d+)", told) or 0)
     return Sample(

@@ -59,6 +59,9 @@ class HttpServer(Owner):
         if not data:
             self._gone()
         elif self._exchange is None:
+            if not self._buffer and (request := self._known.get(data)) is not None and not request.length:
+                self._take(request)  # a head that is known, alone: the usual case
+                return
             self._buffer = self._buffer + data if self._buffer else data
             self._serve()
         elif self._body is not None:
@@ -136,16 +139,26 @@ class HttpServer(Owner):
                     return True
                 return False
             remember(self._known, data, request)
-        if self._side.refuses(request):
+        size = request.size
+        if request.length == 0:
+            self._buffer = data[size:]
+            self._take(request)
+            return True
+        if self._side.may_refuse and self._side.refuses():
             self._connection.abort()
             return False
-        size, length = request.size, request.length
-        if length == 0:
-            self._buffer = data[size:]
-            exchange = self._exchange = Exchange(self._side, self, request)
-            exchange.start(b"", True)
-            return True
         return self._with_body(request, data[size:])
+
+    def _take(self, request: Request) -> None:
+        """Begin with a request that has no body."""
+        side = self._side
+        if side.may_refuse and side.refuses():
+            self._buffer = b""
+            self._connection.abort()
+            return
+        exchange = self._exchange = Exchange(side, self, request)
+        exchange.is_uploaded = True
+        side.decide(exchange)
 
     def _with_body(self, request: Request, rest: bytes) -> bool:
         body = body_of(request.length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from devmesh.proxy.arriving import OutboundArrival
 from devmesh.proxy.arriving_gateway import GatewayArrival, listener_of
 from devmesh.proxy.arriving_inbound import InboundArrival
 from devmesh.proxy.epoll import EpollReactor
-from devmesh.proxy.plane import Certificates, Plane
+from devmesh.proxy.plane import Certificates, Plane, Pool
 from devmesh.proxy.reactor import Acceptor, Connection, Reactor
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.network import Capture, Dialer, ListenerSource
@@ -164,8 +164,8 @@ class Engine:
 
         opened.gateway[local, port] = self._reactor.accept(made, lambda c: self._arrived(instance, c, start))
 
-    def _close_gateway(self, opened: _Listening, keep: set[tuple[bool, int]] | object) -> None:
-        for key in [key for key in opened.gateway if key not in keep]:  # type: ignore[operator]
+    def _close_gateway(self, opened: _Listening, keep: Container[tuple[bool, int]]) -> None:
+        for key in [key for key in opened.gateway if key not in keep]:
             opened.gateway.pop(key).close()
 
     # -- connections --
@@ -204,11 +204,14 @@ class Engine:
                         self._prune_idle(cluster.pools.values(), limit)
                 await trio.lowlevel.checkpoint()
 
-    def _prune_idle(self, pools: object, limit: float) -> None:
-        before = self._reactor.now() - limit
-        for pool in list(pools):  # type: ignore[call-overload]
-            for upstream in [each for each in pool.idle if each.since < before]:
-                upstream.discard()
+    def _prune_idle(self, pools: Iterable[Pool], limit: float) -> None:
+        now = self._reactor.now()
+        for pool in list(pools):
+            for upstream in list(pool.idle):
+                if not upstream.since:
+                    upstream.since = now
+                elif upstream.since < now - limit:
+                    upstream.discard()
 
 
 Start = Callable[[Plane, Proxy, Connection], None]

@@ -13,7 +13,7 @@ from devmesh.proxy.plane import ClusterState, Pool
 from devmesh.proxy.reactor import HIGH, Connection
 from devmesh.proxy.tracing import Trace
 from devmesh.proxy.upstream import CONNECT_TIMEOUT, Upstream
-from devmesh.snapshot.cluster import Cluster, Endpoint, ServiceRef
+from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef
 from devmesh.snapshot.route import Route, Weighted
 from devmesh.traffic import retry
 from devmesh.traffic.balancing import pick
@@ -73,6 +73,7 @@ class Exchange:
     cluster: Cluster = NO_CLUSTER
     state: ClusterState
     endpoint: Endpoint | None = None
+    pool: Pool | None = None  # of the endpoint
     upstream: Upstream | None = None
     trace: Trace | None = None
     request_id = ""
@@ -96,6 +97,8 @@ class Exchange:
     response_body: Body | None = None
     response_length = 0
     timeout: float | None = None
+    _held: tuple[bytes, ...] | None = ()  # what was read of the request's body; None: too much to keep
+    _held_size = 0
     _tried: tuple[Endpoint, ...] = ()
     _trying = False
     _repeated = False
@@ -115,15 +118,13 @@ class Exchange:
         self.upgrade = request.upgrade
         self.authority = request.authority
         self.began = self.plane.reactor.now()
-        self._held: list[bytes] | None = None  # what was read of the request's body
-        self._held_size = 0
 
     # -- the request --
 
     def start(self, piece: bytes, uploaded: bool) -> None:
         """Begin, with the part of the body that came along with the head."""
         self.is_uploaded = uploaded
-        self._held = [piece] if piece else []
+        self._held = (piece,) if piece else ()
         self._held_size = self.upload_size = len(piece)
         self.side.decide(self)
 
@@ -136,7 +137,7 @@ class Exchange:
         upstream, held = self.upstream, self._held
         if held is not None:
             if self._held_size + len(piece) <= MAX_REPLAY or upstream is None:
-                held.append(piece)
+                self._held = (*held, piece)
                 self._held_size += len(piece)
             else:
                 self._held = None  # too much to try again
@@ -171,23 +172,24 @@ class Exchange:
         self._shadows = shadows
         for each in shadows:
             each.is_uploaded = self.is_uploaded
-            each._held, each._held_size = list(self._held or ()), self._held_size
+            each._held, each._held_size = self._held, self._held_size
             each.upload_size = self.upload_size
 
     # -- a try --
 
     def _attempt(self) -> None:
-        side, cluster = self.side, self.cluster
+        side, cluster, plane = self.side, self.cluster, self.plane
         state = self.state = side.state.cluster(cluster.name)
         if state.tls is not cluster.tls:
             state.use_tls(cluster.tls)
         if state.requests >= cluster.limits.max_requests:
             self.failed("overflow", "", started=False)
             return
-        plane = self.plane
         endpoint: Endpoint | None
-        if side.by_original(cluster):
+        if side.by_original or cluster.kind is ClusterKind.ORIGINAL_DST:
             endpoint = side.original_endpoint(cluster)
+        elif len(cluster.endpoints) == 1 and not state.balancing.ejected:
+            endpoint = cluster.endpoints[0]
         else:
             endpoint = pick(cluster, state.balancing, plane.draw(), exclude=self._tried)
         if endpoint is None:
@@ -197,7 +199,11 @@ class Exchange:
         self._trying = True
         state.requests += 1
         state.balancing.begin(endpoint)
-        self._take(state.pool(endpoint))
+        pool = self.pool = state.pool(endpoint)
+        if pool.idle:
+            self._send(pool.idle.pop())
+        else:
+            self._take(pool)
 
     def _take(self, pool: Pool) -> None:
         if pool.idle:
@@ -248,12 +254,16 @@ class Exchange:
         self.upstream = upstream
         self.attempts += 1
         data = self.side.request_head(self)
-        held = self._held
-        if held:
-            data += b"".join(held)
+        if self._held_size and self._held is not None:
+            data += b"".join(self._held)
         self.sent_at = self.plane.reactor.now()
-        upstream.begin(self, data)
-        self._arm()
+        upstream.exchange = self
+        upstream.requests += 1
+        upstream.since = 0.0
+        upstream.connection.send(data)
+        route = self.route
+        if self.timeout or (route and route.retry and route.retry.per_try_timeout):
+            self._arm()
 
     def connected(self) -> None:
         """The connection of this try is up."""
@@ -352,16 +362,16 @@ class Exchange:
     def _leave(self) -> None:
         """Count the present try out; its connection is no longer ours."""
         self.upstream = None
-        self._cancel_try_timer()
+        if self._try_timer is not None:
+            self._cancel_try_timer()
         if self._waiting is not None:
             self._waiting.waiting.remove(self)
             self._waiting = None
             self.state.pending -= 1
-        if self._trying:
+        if self._trying and self.endpoint is not None:
             self._trying = False
             self.state.requests -= 1
-            if self.endpoint is not None:
-                self.state.balancing.end(self.endpoint)
+            self.state.balancing.end(self.endpoint)
 
     # -- the answer --
 
@@ -380,14 +390,10 @@ class Exchange:
 
     def answer(self, response: Response, piece: bytes, ended: bool) -> None:
         """Take the response's head, and what came of its body."""
-        now = self.plane.reactor.now()
-        status = self.status = response.status
-        route = self.route
-        if (
-            status >= 400
-            or (route and route.retry and route.retry.codes)
-            or "grpc-status" in response.headers
-        ):
+        status, route = response.status, self.route
+        self.status = status
+        policy = route.retry if route is not None else None
+        if policy and (status >= 400 or policy.codes or "grpc-status" in response.headers):
             upstream = self.upstream
             if self._retries(response=response):
                 if upstream is not None:
@@ -395,11 +401,10 @@ class Exchange:
                     self._leave_for_retry()
                 return
         self.answering = True
-        self.upstream_time = now - self.sent_at
+        self.upstream_time = self.plane.reactor.now() - self.sent_at
         self.response_length = response.length
         self.download_size = len(piece)
-        close = self.close or not self.is_uploaded
-        head = self.side.response_head(self, response, close)
+        head = self.side.response_head(self, response, self.close or not self.is_uploaded)
         if response.length == UNTIL_CLOSE and piece:
             piece = chunk(piece)
         server = self.server

@@ -33,7 +33,7 @@ def expander(exchange: Exchange, response: Response | None) -> Expand:
             case "DOWNSTREAM_LOCAL_ADDRESS":
                 return side.local_text
             case "UPSTREAM_REMOTE_ADDRESS" | "UPSTREAM_HOST":
-                return exchange.upstream.host if exchange.upstream else None
+                return exchange.pool.host if exchange.pool else None
             case "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW":
                 return exchange.cluster.name or None
             case "ROUTE_NAME":

@@ -49,8 +49,8 @@ class Request(RequestHead):
         length: Of the body in bytes, or `CHUNKED`.
         size: Of the head in bytes.
         minor: The version: 1 for HTTP/1.1.
-        derived: What was computed from this head alone and some frozen object, by that object's id; the
-            object is kept beside it.
+        derived: What was worked out from this head and some frozen object alone, by that object's id; it
+            keeps the object alive.
     """
 
     __slots__ = ("close", "derived", "fields", "length", "minor", "size", "upgrade")
@@ -69,7 +69,7 @@ class Request(RequestHead):
         self.minor = 1
         self.close = False
         self.upgrade = ""
-        self.derived: dict[int, tuple[object, Any]] = {}
+        self.derived: dict[int, Any] = {}
 
 
 class Response:
@@ -77,10 +77,10 @@ class Response:
 
     Attributes:
         close: The connection can't be used again.
-        lines: The head as it is sent on, rendered; "" until somebody has.
+        lines: The head as it is sent on, rendered; b"" until somebody has.
     """
 
-    __slots__ = ("close", "fields", "headers", "length", "lines", "reason", "size", "status")
+    __slots__ = ("close", "fields", "has_date", "headers", "length", "lines", "reason", "size", "status")
 
     def __init__(
         self, status: int, reason: str, fields: Fields, headers: Mapping[str, str], size: int, close: bool
@@ -92,7 +92,8 @@ class Response:
         self.size = size
         self.close = close
         self.length = 0
-        self.lines = ""
+        self.lines = b""
+        self.has_date = "date" in headers
 
 
 _Head = TypeVar("_Head", Request, Response)

@@ -10,7 +10,7 @@ from devmesh.model.identity import Identity
 from devmesh.model.workload import Workload
 from devmesh.proxy import tracing
 from devmesh.proxy.dialing import connect_to_application
-from devmesh.proxy.http1 import Malformed, Request
+from devmesh.proxy.http1 import Malformed
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import HOP_BY_HOP, Side, framing, sent_on
@@ -64,6 +64,8 @@ class ServerSide(Side):
     """Serves one connection to a port of a workload."""
 
     server_name = "istio-envoy"
+    may_refuse = True
+    by_original = True
 
     def __init__(
         self, plane: Plane, proxy: Proxy, connection: Connection, original: Address, peer: Peer
@@ -76,6 +78,9 @@ class ServerSide(Side):
         self.local_text = text_of(original)
         self._use(plane.feed.current)
         self._certificate = self._client_certificate()
+        # Envoy tells a caller without a proxy what the call is named, as that proxy would have told us.
+        operation = self._route.operation
+        self._operation = f"x-envoy-decorator-operation: {operation}\r\n".encode() if operation else b""
 
     def _use(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -91,7 +96,7 @@ class ServerSide(Side):
         self.workload = proxy.instance.workload
         self._identity = str(proxy.instance.identity)
 
-    def refuses(self, request: Request) -> bool:
+    def refuses(self) -> bool:
         """STRICT may have come into force after the connection began."""
         snapshot = self.plane.feed.current
         if snapshot is not self._snapshot:
@@ -106,6 +111,7 @@ class ServerSide(Side):
         trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw, self._sampling)
         exchange.request_id = named.get("x-request-id") or trace.request_id
         exchange.route, exchange.cluster = self._route, self._cluster
+        self.last_fields = b"" if "x-envoy-decorator-operation" in named else self._operation
         proto = named.get("x-forwarded-proto")
         certificate = self._certificate
         if certificate:
@@ -114,7 +120,7 @@ class ServerSide(Side):
             f"{request.method} {request.path} HTTP/1.1\r\nhost: {request.authority}\r\n"
             f"{sent_on(request, _DROPPED)}x-request-id: {exchange.request_id}\r\n{trace.text}"
             f"x-forwarded-proto: {proto if proto in ('http', 'https') else 'http'}\r\n"
-            f"{certificate}{framing(exchange)}\r\n"
+            f"{certificate}{framing(request, exchange.upgrade)}\r\n"
         )
         exchange.forward(self._route)
 
@@ -131,26 +137,19 @@ class ServerSide(Side):
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
         return self._endpoint
 
-    def by_original(self, cluster: Cluster) -> bool:
-        return True
-
-    def last_fields(self, exchange: Exchange) -> str:
-        # Envoy tells a caller without a proxy what the call was named, as a proxy would have told us.
-        if "x-envoy-decorator-operation" in exchange.request.headers or not self._route.operation:
-            return ""
-        return f"x-envoy-decorator-operation: {self._route.operation}\r\n"
-
     def record(self, exchange: Exchange) -> Record | None:
-        request, peer, cluster, trace = exchange.request, self._peer, self._cluster, exchange.trace
-        named = request.headers
-        duration = self.plane.reactor.now() - exchange.began
-        record = Record(
+        request, peer, cluster, trace = exchange.request, self._peer, exchange.cluster, exchange.trace
+        named, reactor = request.headers, self.plane.reactor
+        body, response_body = exchange.body, exchange.response_body
+        duration = reactor.now() - exchange.began
+        secure = peer.mtls
+        return Record(
             "destination",
             self.instance,
             peer.workload,
             self.workload,
-            cluster.service,
-            self.plane.reactor.time() - duration,
+            self._cluster.service,
+            reactor.time() - duration,
             "http",
             "HTTP/1.1",
             request.method,
@@ -162,28 +161,31 @@ class ServerSide(Side):
             exchange.flags,
             exchange.details,
             "",
-            exchange.transport_failure.replace(" ", "_"),
+            exchange.transport_failure,
             duration,
             exchange.upstream_time,
-            exchange.body.size if exchange.body is not None else exchange.upload_size,
-            exchange.response_body.size if exchange.response_body is not None else exchange.download_size,
-            peer.mtls,
+            body.size if body is not None else exchange.upload_size,
+            response_body.size if response_body is not None else exchange.download_size,
+            secure,
+            self._source_principal if secure else "",
+            self._identity if secure else "",
+            named.get("user-agent", ""),
+            named.get("x-forwarded-for", ""),
+            exchange.request_id,
+            trace.trace_id if trace is not None else "",
+            trace.span_id if trace is not None else "",
+            trace.parent_id if trace is not None else "",
+            trace is not None and trace.sampled,
+            self.local_text,
+            cluster.name or self._cluster.name,
+            exchange.upstream_local,
+            self.local_text,
+            self.remote_text,
+            peer.server_name,
+            "default",
+            named.get("x-envoy-decorator-operation") or self._route.operation,
+            exchange.attempts,
         )
-        if peer.mtls:
-            record.source_principal, record.destination_principal = self._source_principal, self._identity
-            record.server_name = peer.server_name
-        record.user_agent = named.get("user-agent", "")
-        record.forwarded_for = named.get("x-forwarded-for", "")
-        record.request_id = exchange.request_id
-        if trace is not None:
-            record.trace_id, record.span_id = trace.trace_id, trace.span_id
-            record.parent_span_id, record.sampled = trace.parent_id, trace.sampled
-        record.upstream_host, record.upstream_cluster = self.local_text, cluster.name
-        record.upstream_local = exchange.upstream_local
-        record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
-        record.route, record.attempts = "default", exchange.attempts
-        record.operation = named.get("x-envoy-decorator-operation") or self._route.operation
-        return record
 
     def refused(self, error: Malformed, sent: int) -> Record | None:
         now, peer = self.plane.reactor.time(), self._peer

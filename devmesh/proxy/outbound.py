@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from devmesh.proxy import dialing, tracing
@@ -21,8 +22,6 @@ from devmesh.traffic import cors, fault, headers, rewriting
 from devmesh.traffic.routing import find_route, find_virtual_host, pick_destination
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from devmesh.proxy.exchange import Exchange
     from devmesh.proxy.upstream import Upstream
 
@@ -49,6 +48,47 @@ _DROPPED = (
 )
 _MAX_DERIVED = 16
 _AT_GATEWAY = _DROPPED | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
+
+
+_NOTHING: Mapping[str, str] = {}
+
+
+class Plan:
+    """What becomes of a head under one route table; a function of both, so it is worked out once.
+
+    Attributes:
+        is_simple: The request is only sent on: the head is `before`, what is new each time, `after`.
+        request_id: The one that it brings along.
+        is_traced: It brings a trace along.
+    """
+
+    __slots__ = ("after", "before", "is_simple", "is_traced", "request_id", "route", "table")
+
+    def __init__(self, table: RouteTable | None, route: Route | None, request: Request) -> None:
+        self.table = table  # kept alive: plans are found by its id
+        self.route = route
+        self.request_id = request.headers.get("x-request-id", "")
+        self.is_traced = not tracing.NAMES.isdisjoint(request.headers)
+        self.is_simple = False
+        self.before = self.after = ""
+
+
+def _is_simple(route: Route, request: Request) -> bool:
+    special = (route.fault, route.redirect, route.direct, route.rewrite, route.cors)
+    return (
+        bool(request.minor)
+        and not request.upgrade
+        and not route.mirrors
+        and all(each is None for each in special)
+        and route.request_headers is NO_OPS
+        and all(each.request_headers is NO_OPS for each in route.destinations)
+        and "x-envoy-upstream-rq-timeout-ms" not in request.headers
+    )
+
+
+def _said_by(route: Route, timeout: float | None) -> str:
+    lines = f"x-envoy-expected-rq-timeout-ms: {int(timeout * 1000)}\r\n" if timeout else ""
+    return lines + (f"x-envoy-decorator-operation: {route.operation}\r\n" if route.operation else "")
 
 
 class ClientSide(Side):
@@ -96,20 +136,23 @@ class ClientSide(Side):
         if proxy is not None:  # else the instance is going: what it last knew serves its last requests
             self._proxy = proxy
             self._table = self._find_table(proxy)
+            self._table_id = id(self._table)
+            self._clusters = proxy.outbound.clusters
             self.workload = proxy.instance.workload
 
     def decide(self, exchange: Exchange) -> None:
         snapshot = self.plane.feed.current
         if snapshot is not self._snapshot:
             self._use(snapshot)
-        if not self.speaks(exchange):
-            return
         request, plane = exchange.request, self.plane
-        trace = exchange.trace = tracing.follow(request.headers, plane.bits, plane.draw, self._sampling)
-        exchange.request_id = request.headers.get("x-request-id") or trace.request_id
-        route = self._route_of(request)
+        plan: Plan = request.derived.get(self._table_id) or self._plan(request)
+        route = plan.route
+        named = request.headers if plan.is_traced else _NOTHING
+        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw, self._sampling)
+        exchange.request_id = plan.request_id or trace.request_id
         if route is None:
-            exchange.reply(404, b"", "NR", "route_not_found")
+            if self.speaks(exchange):
+                exchange.reply(404, b"", "NR", "route_not_found")
             return
         exchange.route = route
         destinations = route.destinations
@@ -117,9 +160,21 @@ class ClientSide(Side):
             chosen = exchange.weighted = (
                 destinations[0] if len(destinations) == 1 else pick_destination(destinations, plane.draw())
             )
-            cluster = self._proxy.outbound.clusters.get(chosen.cluster)
+            cluster = self._clusters.get(chosen.cluster)
             if cluster is not None:
                 exchange.cluster = cluster
+                if plan.is_simple:
+                    exchange.head = (
+                        f"{plan.before}x-request-id: {exchange.request_id}\r\n{trace.text}{plan.after}"
+                    )
+                    exchange.forward(route)
+                    return
+        self._decide_at_length(exchange, route)
+
+    def _decide_at_length(self, exchange: Exchange, route: Route) -> None:
+        if not self.speaks(exchange):
+            return
+        request = exchange.request
         if route.cors is not None and (answer := cors.preflight(route.cors, request)) is not None:
             exchange.reply(200, b"", "", "cors_response", answer)
             return
@@ -160,20 +215,24 @@ class ClientSide(Side):
         ]
         exchange.reply(status, b"", "FI", "fault_filter_abort", fields)
 
-    def _route_of(self, request: Request) -> Route | None:
-        """Return the route that accepts a head: a function of it and the table alone, so it's kept there."""
+    def _plan(self, request: Request) -> Plan:
+        """Work out what becomes of a head under the table in force, and keep that with the head."""
         table = self._table
-        if table is None:
-            return None
-        held = request.derived.get(id(table))
-        if held is not None:
-            return held[1]  # type: ignore[no-any-return]
-        host = find_virtual_host(table, request.authority)
+        host = find_virtual_host(table, request.authority) if table is not None else None
         route = find_route(host, request) if host is not None else None
+        plan = Plan(table, route, request)
+        if route is not None and not self._gateway and _is_simple(route, request):
+            plan.is_simple = True
+            plan.before = (
+                f"{request.method} {request.path} HTTP/1.1\r\nhost: {request.authority}\r\n"
+                f"{sent_on(request, _DROPPED)}"
+            )
+            plan.after = f"x-forwarded-proto: {self._proto(request)}\r\n{_said_by(route, route.timeout)}"
+            plan.after += framing(request, "")
         if len(request.derived) > _MAX_DERIVED:  # of tables that are gone
             request.derived.clear()
-        request.derived[id(table)] = (table, route)
-        return route
+        request.derived[self._table_id] = plan
+        return plan
 
     def _forward(self, exchange: Exchange, route: Route) -> None:
         request = exchange.request
@@ -199,17 +258,15 @@ class ClientSide(Side):
         trace = exchange.trace
         timeout = exchange.timeout if exchange.timeout is not None else route.timeout
         more = self._edge(request) if self._gateway else f"x-forwarded-proto: {self._proto(request)}\r\n"
-        if timeout:
-            more += f"x-envoy-expected-rq-timeout-ms: {int(timeout * 1000)}\r\n"
         if exchange.original_path:
             more += f"x-envoy-original-path: {exchange.original_path}\r\n"
         if exchange.authority is not request.authority:
             more += f"x-envoy-original-host: {request.authority}\r\n"
-        if route.operation:
-            more += f"x-envoy-decorator-operation: {route.operation}\r\n"
+        more += _said_by(route, timeout)
         return (
             f"{request.method} {exchange.path} HTTP/1.1\r\nhost: {exchange.authority}\r\n{lines}"
-            f"x-request-id: {exchange.request_id}\r\n{trace.text if trace else ''}{more}{framing(exchange)}"
+            f"x-request-id: {exchange.request_id}\r\n{trace.text if trace else ''}{more}"
+            f"{framing(request, exchange.upgrade)}"
         )
 
     def _proto(self, request: Request) -> str:
@@ -310,17 +367,17 @@ class ClientSide(Side):
 
     def record(self, exchange: Exchange) -> Record | None:
         request, endpoint, cluster = exchange.request, exchange.endpoint, exchange.cluster
-        named, trace, route = request.headers, exchange.trace, exchange.route
-        now = self.plane.reactor.now()
-        duration = now - exchange.began
-        secure = endpoint is not None and dialing.is_mesh_tls(cluster, endpoint)
-        record = Record(
+        named, trace, route, reactor = request.headers, exchange.trace, exchange.route, self.plane.reactor
+        body, response_body, pool = exchange.body, exchange.response_body, exchange.pool
+        duration = reactor.now() - exchange.began
+        secure = pool is not None and pool.is_mesh_tls
+        return Record(
             "source",
             self.instance,
             self.workload,
             endpoint.workload if endpoint is not None else None,
             cluster.service if cluster.name else None,
-            self.plane.reactor.time() - duration,
+            reactor.time() - duration,
             "http",
             "HTTP/1.1",
             request.method,
@@ -332,32 +389,32 @@ class ClientSide(Side):
             exchange.flags,
             exchange.details,
             "",
-            exchange.transport_failure.replace(" ", "_"),
+            exchange.transport_failure,
             duration,
             exchange.upstream_time,
-            exchange.body.size if exchange.body is not None else exchange.upload_size,
-            exchange.response_body.size if exchange.response_body is not None else exchange.download_size,
+            body.size if body is not None else exchange.upload_size,
+            response_body.size if response_body is not None else exchange.download_size,
             secure,
+            self._principal if secure else "",
+            pool.identity if secure and pool is not None else "",
+            named.get("user-agent", ""),
+            named.get("x-forwarded-for", "") or (self.remote[0] if self._gateway else ""),
+            exchange.request_id,
+            trace.trace_id if trace is not None else "",
+            trace.span_id if trace is not None else "",
+            trace.parent_id if trace is not None else "",
+            trace is not None and trace.sampled,
+            pool.host if pool is not None else "",
+            cluster.name,
+            exchange.upstream_local,
+            self.local_text,
+            self.remote_text,
+            self._requested_name,
+            route.name if route is not None else "",
+            route.operation if route is not None else "",
+            exchange.attempts,
+            route.origin if route is not None else None,
         )
-        if secure and endpoint is not None:
-            record.source_principal = self._principal
-            record.destination_principal = str(endpoint.identity or "")
-        record.user_agent = named.get("user-agent", "")
-        record.forwarded_for = named.get("x-forwarded-for", "") or (self.remote[0] if self._gateway else "")
-        record.request_id = exchange.request_id
-        if trace is not None:
-            record.trace_id, record.span_id = trace.trace_id, trace.span_id
-            record.parent_span_id, record.sampled = trace.parent_id, trace.sampled
-        if endpoint is not None:
-            record.upstream_host = text_of(endpoint.key)
-        record.upstream_cluster = cluster.name
-        record.upstream_local = exchange.upstream_local
-        record.downstream_local, record.downstream_remote = self.local_text, self.remote_text
-        record.server_name = self._requested_name
-        record.attempts = exchange.attempts
-        if route is not None:
-            record.route, record.operation, record.origin = route.name, route.operation, route.origin
-        return record
 
     def refused(self, error: Malformed, sent: int) -> Record | None:
         """Return the record of bytes that were no request."""

@@ -14,7 +14,8 @@ from devmesh.model.workload import Workload
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import Request, Response
 from devmesh.proxy.reactor import Reactor
-from devmesh.snapshot.cluster import Endpoint, UpstreamTls
+from devmesh.proxy.sockets import text_of
+from devmesh.snapshot.cluster import Endpoint, TlsMode, UpstreamTls
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.proxy import ServerTls
 from devmesh.telemetry.record import RecordSink
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
     from devmesh.proxy.upstream import Upstream
 
+_NO_TLS = UpstreamTls(TlsMode.DISABLE)
 SetDeadline = Callable[[float, Callable[[], None]], Deadline]
 _MAX_HOPS = 8192
 _NAME_TTL = 5.0  # seconds; Envoy: dns_refresh_rate
@@ -42,16 +44,38 @@ class Certificates(Protocol):
 
 
 class Pool:
-    """The connections of one proxy to one endpoint of one cluster. The latest used is the first reused."""
+    """The connections of one proxy to one endpoint of one cluster. The latest used is the first reused.
 
-    __slots__ = ("cluster", "connections", "endpoint", "idle", "waiting")
+    Attributes:
+        is_mesh_tls: They are mutual TLS by the mesh's own certificates.
+        host, identity: The endpoint's, as text.
+    """
+
+    __slots__ = (
+        "cluster",
+        "connections",
+        "endpoint",
+        "host",
+        "identity",
+        "idle",
+        "is_mesh_tls",
+        "waiting",
+    )
 
     def __init__(self, cluster: ClusterState, endpoint: Endpoint) -> None:
         self.cluster = cluster
-        self.endpoint = endpoint
         self.idle: list[Upstream] = []
         self.connections = 0
         self.waiting: deque[Exchange] = deque()  # for a connection, while there are as many as allowed
+        self.host = text_of(endpoint.key)
+        self.use(endpoint)
+
+    def use(self, endpoint: Endpoint) -> None:
+        """Connect to `endpoint` from now on; its address and port are as before."""
+        self.endpoint = endpoint
+        self.identity = str(endpoint.identity) if endpoint.identity is not None else ""
+        mode = self.cluster.tls.mode
+        self.is_mesh_tls = mode is TlsMode.ISTIO_MUTUAL or (mode is TlsMode.AUTO and endpoint.mtls)
 
 
 class ClusterState:
@@ -71,7 +95,7 @@ class ClusterState:
         self.requests = 0
         self.pending = 0
         self.connections = 0
-        self.tls: UpstreamTls | None = None
+        self.tls = _NO_TLS
 
     def pool(self, endpoint: Endpoint) -> Pool:
         """Return the pool for `endpoint`. Where it is another than before under the same address (another
@@ -80,7 +104,8 @@ class ClusterState:
         if pool is None:
             pool = self.pools[endpoint.key] = Pool(self, endpoint)
         elif pool.endpoint is not endpoint:
-            old, pool.endpoint = pool.endpoint, endpoint
+            old = pool.endpoint
+            pool.use(endpoint)
             if (old.instance, old.identity, old.mtls) != (
                 endpoint.instance,
                 endpoint.identity,
@@ -91,10 +116,11 @@ class ClusterState:
 
     def use_tls(self, tls: UpstreamTls) -> None:
         """Speak so to the cluster from now on."""
-        if self.tls is not None and self.tls != tls:
-            for pool in self.pools.values():
+        changed, self.tls = self.tls != tls, tls
+        for pool in self.pools.values():
+            pool.use(pool.endpoint)
+            if changed:
                 self.close_idle(pool)
-        self.tls = tls
 
     def close_idle(self, pool: Pool | None = None) -> None:
         """Close the connections, of one pool or all, that carry nothing."""

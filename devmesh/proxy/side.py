@@ -11,7 +11,7 @@ from devmesh.proxy.plane import Plane, ProxyState
 from devmesh.proxy.reactor import Connection
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel
-from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint
+from devmesh.snapshot.cluster import Cluster, Endpoint
 from devmesh.telemetry.record import Record
 
 if TYPE_CHECKING:
@@ -39,10 +39,15 @@ class Side(ABC):
         server_name: The ``server`` header of answers.
         scheme: ``https`` behind a gateway's TLS.
         instance: The id of the instance whose proxy this is.
+        last_fields: Lines that are added to every response.
+        by_original: Requests go to `original_endpoint`, whatever the cluster.
+        may_refuse: `refuses` has to be asked before each request.
     """
 
     server_name = "envoy"
     scheme = "http"
+    may_refuse = False
+    by_original = False
 
     def __init__(self, plane: Plane, instance: str, connection: Connection) -> None:
         self.plane = plane
@@ -51,6 +56,8 @@ class Side(ABC):
         self.remote = connection.remote
         self.remote_text = text_of(connection.remote)
         self.local_text = ""
+        self.last_fields = b""
+        self._tail = f"server: {self.server_name}\r\n\r\n".encode()
 
     @abstractmethod
     def decide(self, exchange: Exchange) -> None:
@@ -84,10 +91,6 @@ class Side(ABC):
     def refused(self, error: Malformed, sent: int) -> Record | None:
         """Return what is told of bytes that were no request; `sent` is the size of the answer's body."""
 
-    def by_original(self, cluster: Cluster) -> bool:
-        """Tell whether requests go where the client wanted, not to one of the cluster's endpoints."""
-        return cluster.kind is ClusterKind.ORIGINAL_DST
-
     def speaks(self, exchange: Exchange) -> bool:
         """Tell whether the request's version and upgrade are served here; else it has been answered."""
         request = exchange.request
@@ -104,7 +107,7 @@ class Side(ABC):
         exchange.reply(403, b"", "", "upgrade_failed")
         return False
 
-    def refuses(self, request: Request) -> bool:
+    def refuses(self) -> bool:
         """Tell whether the connection may carry no more requests by the rules in force now."""
         return False
 
@@ -116,29 +119,24 @@ class Side(ABC):
         """Return the response's fields as routes want them changed."""
         return response.fields
 
-    def last_fields(self, exchange: Exchange) -> str:
-        """Return lines that the side adds to every response."""
-        return ""
-
     def response_head(self, exchange: Exchange, response: Response, close: bool) -> bytes:
         """Return the head to send to the client."""
         fields = self.change_response(exchange, response)
-        changed = fields is not response.fields
-        lines = "" if changed else response.lines
-        if not lines:
+        if fields is response.fields:
+            lines = response.lines = response.lines or _rendered(response, fields)
+        else:
             lines = _rendered(response, fields)
-            if not changed:
-                response.lines = lines
-        more = self.last_fields(exchange)
+        more = self.last_fields
         if response.length == UNTIL_CLOSE and exchange.request.method != "HEAD":
-            more += "transfer-encoding: chunked\r\n"
+            more += b"transfer-encoding: chunked\r\n"
         if close:
-            more += "connection: close\r\n"
-        if "date" not in response.headers:
-            more += f"date: {local.date(int(self.plane.reactor.time()))}\r\n"
+            more += b"connection: close\r\n"
+        if not response.has_date:
+            more += f"date: {local.date(int(self.plane.reactor.time()))}\r\n".encode()
         if exchange.is_uploaded:  # Envoy: the time since the end of the request
-            more += f"x-envoy-upstream-service-time: {int((exchange.upstream_time or 0.0) * 1000)}\r\n"
-        return f"{lines}{more}server: {self.server_name}\r\n\r\n".encode("latin-1")
+            milliseconds = int((exchange.upstream_time or 0.0) * 1000)
+            return b"%bx-envoy-upstream-service-time: %d\r\n%b%b" % (lines, milliseconds, more, self._tail)
+        return lines + more + self._tail
 
     def tunnel(
         self, exchange: Exchange, client: Connection, upstream: Upstream, head: bytes, rest: bytes
@@ -154,13 +152,13 @@ class Side(ABC):
         Tunnel(client, connection, ended)
 
 
-def _rendered(response: Response, fields: Fields) -> str:
+def _rendered(response: Response, fields: Fields) -> bytes:
     """Return a response's head without what is said anew to each client."""
     lines = [f"HTTP/1.1 {response.status} {response.reason or local.reason(response.status)}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in fields if name not in _RESPONSE_DROPPED]
     if response.length == CHUNKED or response.headers.get("transfer-encoding", "").lower() == "chunked":
         lines.append("transfer-encoding: chunked\r\n")
-    return "".join(lines)
+    return "".join(lines).encode("latin-1")
 
 
 def sent_on(request: Request, dropped: frozenset[str]) -> str:
@@ -187,12 +185,11 @@ def kept(request: Request, dropped: frozenset[str]) -> Fields:
 _NEVER_NAMED = {"close", "keep-alive", "host", "content-length", "authorization", "cookie"}
 
 
-def framing(exchange: Exchange) -> str:
+def framing(request: Request, upgrade: str) -> str:
     """Return the lines that say how the request's body is sent, and what connection it wants."""
-    request = exchange.request
     lines = "transfer-encoding: chunked\r\n" if request.length == CHUNKED else ""
     if request.headers.get("te") == "trailers":
         lines += "te: trailers\r\n"
-    if exchange.upgrade:
+    if upgrade:
         lines += f"connection: Upgrade\r\nupgrade: {request.headers.get('upgrade', '')}\r\n"
     return lines

@@ -24,7 +24,7 @@ class Upstream(Owner):
     Attributes:
         exchange: The one under way; None: idle, or done with.
         requests: How many it has carried, the present one included.
-        since: When it became idle.
+        since: When it was first seen idle; 0: not since it was used.
     """
 
     __slots__ = (
@@ -36,7 +36,6 @@ class Upstream(Owner):
         "_timer",
         "connection",
         "exchange",
-        "host",
         "local",
         "pool",
         "requests",
@@ -50,7 +49,6 @@ class Upstream(Owner):
         self.exchange: Exchange | None = None
         self.requests = 0
         self.since = 0.0
-        self.host = text_of(pool.endpoint.key)
         self.local = ""
         self._buffer = b""
         self._body: Body | None = None
@@ -76,12 +74,6 @@ class Upstream(Owner):
         """Give the connection away; `abandon` counts it out when it ends."""
         self.exchange = None
         return self.connection
-
-    def begin(self, exchange: Exchange, data: bytes) -> None:
-        """Send the beginning of a request."""
-        self.exchange = exchange
-        self.requests += 1
-        self.connection.send(data)
 
     # -- as the owner of a connection --
 
@@ -240,7 +232,6 @@ class Upstream(Owner):
         if not self._reusable or not exchange.is_uploaded or (limit and self.requests >= limit):
             self.discard()
             return
-        self.since = exchange.plane.reactor.now()
         pool.idle.append(self)
         if pool.waiting:
             pool.waiting.popleft().connection_free()
