@@ -240,7 +240,7 @@ http:
         istio(
             "ServiceEntry",
             "range",
-            "hosts: [a.example]\naddresses: [10.0.0.0/8, 10.9.9.9/32]\nports: [{number: 1, name: t, protocol: TCP}]",
+            "hosts: [a.example]\naddresses: [10.0.0.0/8, 10.9.9.9/32]\nports: [{number: 1, name: t}]",
         ),
         istio("Sidecar", "a", "ingress: [{port: {number: 1, protocol: TCP, name: x}}]"),
     )
