@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BACKLOG = 128
+LAST_WORDS = 5.0
+"""Seconds in which a client that sends no more still gets the rest of its answer."""
+
 SEND_TIMEOUT = 30.0
 """Seconds a client may take to read what it was sent, before its connection is closed."""
 
@@ -173,10 +176,20 @@ async def _connection(
 
 
 class _Bounded:
-    """A stream whose writes end: hypercorn shields them, so a client that never reads would stay for ever."""
+    """A stream whose writes end: hypercorn shields them, so a client that never reads would stay for ever.
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
+    When the client has gone while it was being answered, hypercorn waits for its next request until the
+    keep-alive ends; `LAST_WORDS` after the client's end the connection's `scope` is cancelled.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
+        self._stream, self._scope = stream, scope
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data = bytes(await self._stream.receive_some(max_bytes))
+        if not data:
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + LAST_WORDS)
+        return data
 
     async def send_all(self, data: bytes) -> None:
         with trio.move_on_after(SEND_TIMEOUT) as limit:

@@ -91,6 +91,23 @@ async def test_connection_close_closes(tmp_path: Path) -> None:
                 assert (await read_all(stream)).startswith(b"HTTP/1.1 ")
 
 
+async def test_clients_that_hang_up_at_once_leave_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hypercorn begins to wait for the next request of a client that has gone."""
+    monkeypatch.setattr("devmesh.api.server.LAST_WORDS", 0.05)
+    async with running(tmp_path) as mesh:
+        before = len(list(Path("/proc/self/fd").iterdir()))  # noqa: ASYNC240
+        for _ in range(30):
+            stream = await mesh.connect()
+            await stream.send_all(mesh.head("/api"))
+            await stream.receive_some()
+            await stream.aclose()
+        with trio.fail_after(5):
+            while len(list(Path("/proc/self/fd").iterdir())) > before:  # noqa: ASYNC240
+                await trio.sleep(0.05)
+
+
 async def test_a_watch_begins_at_once_and_is_prompt(tmp_path: Path) -> None:
     async with running(tmp_path) as api, await api.connect() as stream:
         await stream.send_all(api.head(f"/api/v1/configmaps?watch=1&resourceVersion={api.store.version}"))
