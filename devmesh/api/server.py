@@ -162,10 +162,13 @@ async def _connection(
     from hypercorn.trio.tcp_server import TCPServer
     from hypercorn.typing import ConnectionState
 
-    server = TCPServer(ASGIWrapper(app), config, context, ConnectionState({}), _Bounded(stream))  # type: ignore[arg-type]
+    scope = trio.CancelScope()
+    bounded: Any = _Bounded(stream, scope)
+    server = TCPServer(ASGIWrapper(app), config, context, ConnectionState({}), bounded)
     opened.add(stream)
     try:
-        await server.run()
+        with scope:
+            await server.run()
     except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
         log.debug("client closed the connection")
     except* Exception:
