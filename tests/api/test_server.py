@@ -101,7 +101,8 @@ async def test_clients_that_hang_up_at_once_leave_no_connection(
         for _ in range(30):
             stream = await mesh.connect()
             await stream.send_all(mesh.head("/api"))
-            await stream.receive_some()
+            await stream.send_eof()
+            assert b"HTTP/1.1 200" in await stream.receive_some()
             await stream.aclose()
         with trio.fail_after(5):
             while len(list(Path("/proc/self/fd").iterdir())) > before:  # noqa: ASYNC240
