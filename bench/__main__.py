@@ -147,7 +147,11 @@ def _sample(row: Row, running: Running, seconds: float) -> Sample:
     told = _run(command)
     done = int(_find(r"(\d+) requests in", told))
     if not done:
-        raise RuntimeError(f"{row.target.name}, {row.target.kind}, answered nothing:\n{told}")
+        raise RuntimeError(f"{row.target.name}, {row.target.kind}, answered nothing:\n{told}{running.said()}")
+    if not _find(r"99%\s+([\d.]+(?:us|ms|s)\b)", told):
+        raise RuntimeError(
+            f"wrk told no percentiles of {row.target.name}, {row.target.kind}:\n{told}{running.said()}"
+        )
     errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", told))
     errors += int(_find(r"Non-2xx or 3xx responses: (\d+)", told) or 0)
     return Sample(

@@ -27,6 +27,7 @@ class Running:
     port: int
     process: subprocess.Popen[bytes] | None
     state: Path | None = None
+    log: Path | None = None
 
     def cpu(self) -> float:
         """Return the seconds that all its threads have run."""
@@ -51,6 +52,12 @@ class Running:
         if self.state is None:
             return None
         return float(json.loads(self.state.read_text())["late_p99"]) * 1000
+
+    def said(self) -> str:
+        """Return the end of what it has written, and whether it still runs."""
+        if self.process is None or self.log is None:
+            return ""
+        return f"exit status {self.process.poll()}\n{self.log.read_text(errors='replace')[-3000:]}"
 
     def stop(self) -> None:
         if self.process is not None:
@@ -150,7 +157,7 @@ def _devmesh(hops: int, *, tcp: bool = False) -> Callable[[Path], Running]:
                 raise RuntimeError(f"devmesh did not start; see the log in {folder}")
             time.sleep(0.05)
         port = int(json.loads(state.read_text())["port"])
-        return Running(port, process, state)
+        return Running(port, process, state, folder / f"{Path(sys.executable).name}.log")
 
     return start
 

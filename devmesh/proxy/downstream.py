@@ -138,7 +138,8 @@ class HttpServer(Owner):
                     self._buffer = data[2:]
                     return True
                 return False
-            remember(self._known, data, request)
+            if "x-request-id" not in request.headers:  # else no other is like it
+                remember(self._known, data, request)
         size = request.size
         if request.length == 0:
             self._buffer = data[size:]

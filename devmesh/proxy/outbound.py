@@ -114,6 +114,8 @@ class ClientSide(Side):
         server_name: str = "",
         xfcc: str = "",
     ) -> None:
+        if gateway:
+            self.server_name = "istio-envoy"
         super().__init__(plane, proxy.instance.id, connection)
         self._find_table = table
         self._original = original
@@ -125,8 +127,6 @@ class ClientSide(Side):
         self._caller = dialing.Caller(plane, proxy.instance)
         self._principal = str(proxy.instance.identity)
         self.local_text = text_of(original or connection.local)
-        if gateway:
-            self.server_name = "istio-envoy"
         self._use(plane.feed.current)
 
     def _use(self, snapshot: Snapshot) -> None:
