@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -119,7 +120,10 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--profile", type=Path, help="write a profile there when interrupted")
     asked = parser.parse_args()
-    run = lambda: trio.run(lambda: serve(asked.to, hops=asked.hops, tcp=asked.tcp, state=asked.state))  # noqa: E731
+
+    def run() -> None:
+        trio.run(partial(serve, asked.to, hops=asked.hops, tcp=asked.tcp, state=asked.state))
+
     if not asked.profile:
         run()
         return

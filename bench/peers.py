@@ -50,19 +50,16 @@ def haproxy(listen: int, to: int, folder: Path, *, hops: int) -> str:
     common = (
         "global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n"
         "  timeout client 1h\n  timeout server 1h\n  option http-keep-alive\n  http-reuse always\n"
+        f"backend app\n  server s 127.0.0.1:{to}\n"
     )
     if hops == 1:
-        return (
-            common
-            + f"frontend f\n  bind 127.0.0.1:{listen}\n  default_backend b\nbackend b\n  server s 127.0.0.1:{to}\n"
-        )
+        return common + f"frontend out\n  bind 127.0.0.1:{listen}\n  default_backend app\n"
     certificates(folder)
-    inner = listen + 1
+    inner, verify = listen + 1, f"ca-file {folder}/ca.pem verify required"
     return common + (
-        f"frontend f\n  bind 127.0.0.1:{listen}\n  default_backend b\n"
-        f"backend b\n  server s 127.0.0.1:{inner} ssl crt {folder}/client.pem ca-file {folder}/ca.pem verify required\n"
-        f"frontend g\n  bind 127.0.0.1:{inner} ssl crt {folder}/server.pem ca-file {folder}/ca.pem verify required\n"
-        f"  default_backend c\nbackend c\n  server s 127.0.0.1:{to}\n"
+        f"frontend out\n  bind 127.0.0.1:{listen}\n  default_backend hop\n"
+        f"backend hop\n  server s 127.0.0.1:{inner} ssl crt {folder}/client.pem {verify}\n"
+        f"frontend in\n  bind 127.0.0.1:{inner} ssl crt {folder}/server.pem {verify}\n  default_backend app\n"
     )
 
 
@@ -103,7 +100,7 @@ def envoy_tcp(listen: int, to: int) -> str:
 
 
 def _manager(prefix: str, cluster: str, *, routed: bool) -> dict[str, Any]:
-    to = {"cluster": cluster, "timeout": "0s"}
+    to: dict[str, Any] = {"cluster": cluster, "timeout": "0s"}
     if routed:
         to |= {"retry_policy": {"retry_on": "connect-failure,refused-stream", "num_retries": 2}}
     jason = {
@@ -160,7 +157,8 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
 def _tls(folder: Path, *, server: bool) -> dict[str, Any]:
     own = "server" if server else "client"
     kind = "DownstreamTlsContext" if server else "UpstreamTlsContext"
-    common = {
+    common: dict[str, Any] = {
+        "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
         "tls_certificates": [
             {
                 "certificate_chain": {"filename": f"{folder}/{own}.crt"},
@@ -169,10 +167,6 @@ def _tls(folder: Path, *, server: bool) -> dict[str, Any]:
         ],
         "validation_context": {"trusted_ca": {"filename": f"{folder}/ca.pem"}},
     }
-    if server:
-        common |= {"tls_params": {"tls_maximum_protocol_version": "TLSv1_3"}}
-    else:
-        common |= {"tls_params": {"tls_maximum_protocol_version": "TLSv1_3"}}
     context: dict[str, Any] = {
         "@type": f"{_TYPES}.transport_sockets.tls.v3.{kind}",
         "common_tls_context": common,
