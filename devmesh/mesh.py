@@ -413,7 +413,7 @@ class Mesh:
         return {"http": f"{HOST}:{self.gateways.http}", "https": f"{HOST}:{self.gateways.https}"}
 
     def _mesh_config(self) -> dict[str, Any]:
-        """Return MeshConfig as the ConfigMap ``istio`` has it; empty where it is no YAML, which the pilot says."""
+        """Return MeshConfig as the ConfigMap ``istio`` has it; empty where it is no YAML."""
         import yaml
 
         stored = self.store.get(CONFIG_MAP, "istio-system", "istio")

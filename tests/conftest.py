@@ -8,6 +8,15 @@ import shutil
 import subprocess
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# `make soak` asks for many more examples of each property.
+settings.register_profile(
+    "soak",
+    max_examples=int(os.environ.get("DEVMESH_EXAMPLES", "2000")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @functools.cache

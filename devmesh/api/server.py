@@ -189,10 +189,17 @@ class _Bounded:
         self._stream, self._scope = stream, scope
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = bytes(await self._stream.receive_some(max_bytes))
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._expect_the_end()
+            raise
         if not data:
-            self._scope.deadline = min(self._scope.deadline, trio.current_time() + LAST_WORDS)
+            self._expect_the_end()
         return data
+
+    def _expect_the_end(self) -> None:
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + LAST_WORDS)
 
     async def send_all(self, data: bytes) -> None:
         with trio.move_on_after(SEND_TIMEOUT) as limit:
