@@ -39,6 +39,7 @@ POLL = 0.05
     help="How workloads run (default: the mesh file's, else auto: Docker where an engine answers).",
 )  # fmt: skip
 @click.option("-d", "--detach", is_flag=True, help="Return when every workload is ready; the mesh goes on.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Whether -d waits for the workloads.")
 @click.option("--wait-timeout", default="120s", show_default=True, help="How long -d waits.")
 @click.option("--port", type=int, default=20001, show_default=True, help="Dashboard and API; 0 is chosen.")
 @click.option(
@@ -53,6 +54,7 @@ def command(
     mesh: str | None,
     runtime: str | None,
     detach: bool,
+    wait: bool = True,
     wait_timeout: str = "120s",
     port: int = 20001,
     tls_port: int = 20443,
@@ -67,7 +69,7 @@ def command(
     if detach:
         _detach(state, sys.argv[1:] if sys.argv[1:2] == ["up"] else _words(
             paths, state.name, runtime, port, tls_port, http_port, https_port
-        ), seconds(wait_timeout))  # fmt: skip
+        ), seconds(wait_timeout), wait)  # fmt: skip
         return
     from devmesh.mesh import Settings
 
@@ -200,7 +202,7 @@ def _announce(about: dict[str, Any]) -> None:
 # In the background
 
 
-def _detach(state: StateDir, words: list[str], limit: float) -> None:
+def _detach(state: StateDir, words: list[str], limit: float, wait: bool) -> None:
     if state.is_held():
         raise CliFailure(
             f"mesh {state.name!r} is already running: see `devmesh status --mesh {state.name}`, "
@@ -216,11 +218,13 @@ def _detach(state: StateDir, words: list[str], limit: float) -> None:
             start_new_session=True,
             env={**os.environ, CHILD: "1"},
         )
-    about = _await_ready(state, child, time.monotonic() + limit)
+    about = _await_ready(state, child, time.monotonic() + limit, wait)
     _announce(about)
 
 
-def _await_ready(state: StateDir, child: subprocess.Popen[bytes], deadline: float) -> dict[str, Any]:
+def _await_ready(
+    state: StateDir, child: subprocess.Popen[bytes], deadline: float, wait: bool
+) -> dict[str, Any]:
     from devmesh.cli.client import Api
 
     progress = Progress()
@@ -235,7 +239,7 @@ def _await_ready(state: StateDir, child: subprocess.Popen[bytes], deadline: floa
             api = api or Api(about["api"]["url"], Path(about["api"]["token_file"]).read_text().strip())
             workloads = api.get("/devmesh/v1/status")["workloads"]
             findings = [Finding(**found) for found in api.get("/devmesh/v1/findings")]
-            if progress.update(workloads, findings):
+            if progress.update(workloads, findings) or not wait:
                 return about
         else:
             about = None
