@@ -65,7 +65,7 @@ def serving(state: StateDir) -> Iterator[FakeApi]:
             self.end_headers()
             self.wfile.write(encoded)
 
-        do_GET = do_PATCH = do_DELETE = do_POST = do  # noqa: N815
+        do_GET = do_PATCH = do_DELETE = do_POST = do
 
         def log_message(self, *args: object) -> None:
             pass

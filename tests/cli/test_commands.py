@@ -98,7 +98,8 @@ def test_the_other_meshes_that_run_are_named(run: Run, api: FakeApi) -> None:
 
 def test_the_only_mesh_that_runs_is_meant(run: Run, api: FakeApi) -> None:
     api.add("GET", "/devmesh/v1/status", {
-        "mesh": "shop", "pid": 1, "runtime": "process", "version": "0", "api": {}, "gateways": {"http": "127.0.0.1:80"},
+        "mesh": "shop", "pid": 1, "runtime": "process", "version": "0", "api": {},
+        "gateways": {"http": "127.0.0.1:80"},
         "workloads": [{"name": "cart", "namespace": "default", "ready": 1, "replicas": 1, "meshed": True}],
     })  # fmt: skip
     done = run("status")
