@@ -14,8 +14,8 @@ def reference() -> str:
     parts = [
         "# The command line\n",
         "Made of the commands' own help by `python -m devmesh.cli.reference`.\n",
-        "Exit status: 0 done, 1 failed or findings, 2 wrong usage. Data goes to standard output, talk to standard",
-        "error; there is no colour off a terminal.\n",
+        "Exit status: 0 done, 1 failed or findings, 2 wrong usage. Data goes to standard output, talk to",
+        "standard error; there is no colour off a terminal.\n",
     ]
     root = click.Context(cli, info_name="devmesh")
     for name in COMMANDS:
