@@ -59,8 +59,7 @@ def command(
     _, about = running_mesh(MESH)
     page = f"http://{about['gateways']['http']}/productpage"
     _start_traffic(page, rate, duration)
-    click.echo(f"\nproduct page  {page}   ({rate:g} requests a second flow for {duration})")
-    click.echo(f"dashboard     {about['dashboard']}")
+    click.echo(f"page       {page}   ({rate:g} requests a second flow for {duration})")
     click.echo("\nnext:")
     click.echo(f"  export KUBECONFIG=$(devmesh kubeconfig --mesh {MESH} --path)")
     click.echo(f"  kubectl apply -f {_shown(sample / 'networking' / 'virtual-service-reviews-50-v3.yaml')}")
