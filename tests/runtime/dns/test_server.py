@@ -66,6 +66,22 @@ def datagram_socket() -> socket.socket:
     return made
 
 
+def sockets_of_one_port() -> tuple[socket.socket, Listener]:
+    """Take a port that is free for UDP and for TCP: one may be taken where the other is not."""
+    while True:
+        receiver = datagram_socket()
+        listener = Listener(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.bind(receiver.getsockname())
+        except OSError:
+            receiver.close()
+            listener.close()
+            continue
+        listener.listen()
+        listener.setblocking(False)
+        return receiver, listener
+
+
 def answer_with(address: str) -> Handler:
     def handle(asked: DNSRecord) -> bytes:
         reply = asked.reply()
@@ -99,12 +115,8 @@ async def setup(nursery: trio.Nursery) -> AsyncIterator[Setup]:
     resolver = Resolver(answer_with("192.0.2.7"))
     feed = SnapshotFeed(MESH)
     server = DnsServer(feed, servers=lambda: ("127.0.0.1",), port=resolver.port)
-    receiver = datagram_socket()
+    receiver, listener = sockets_of_one_port()
     address = receiver.getsockname()
-    listener = Listener(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(address)
-    listener.listen()
-    listener.setblocking(False)
     server.serve(
         NameSockets("client", "default", (receiver,), (listener,), socket_at_home, host="10.244.0.1")
     )
