@@ -82,6 +82,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], help="names of targets: devmesh envoy ...")
     parser.add_argument("--kind", nargs="+", default=[], help=f"of {ONE!r}, {TWO!r}, {TCP!r}")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--compiled", action="store_true", help="devmesh compiled by mypyc as well")
     asked = parser.parse_args()
     for program in ("wrk", "nginx", "taskset"):
         if which(program) is None:
@@ -92,6 +93,8 @@ def main() -> int:
         for t in TARGETS
         if (not asked.only or t.name in asked.only) and (not asked.kind or t.kind in asked.kind)
     ]
+    if not asked.compiled:
+        wanted = [target for target in wanted if target.name != "devmesh compiled"]
     left_out = {f"{target.name}, {target.kind}": why for target in wanted if (why := target.missing())}
     rows = measure([target for target in wanted if not target.missing()], asked)
     text = table(rows, left_out)

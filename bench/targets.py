@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peers
+from bench.compiled import ROOT, build
 
 LOAD_CORE, PROXY_CORE = 0, min(1, (os.cpu_count() or 1) - 1)
 BACKEND, SINK = 19080, 19090
@@ -96,10 +97,15 @@ def which(program: str) -> str | None:
     return str(beside) if beside.exists() else shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
 
 
-def pinned(core: int, command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+def pinned(core: int, command: Sequence[str], folder: Path, where: Path = ROOT) -> subprocess.Popen[bytes]:
+    """Start a program on one core; `where` is what Python finds its modules in."""
     log = (folder / f"{Path(command[0]).name}.log").open("ab")
     return subprocess.Popen(
-        ["taskset", "-c", str(core), *command], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        ["taskset", "-c", str(core), *command],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        cwd=where,
     )
 
 
@@ -137,29 +143,29 @@ def _peer(
     return start
 
 
-def _devmesh(hops: int, *, tcp: bool = False) -> Callable[[Path], Running]:
+def _devmesh(hops: int, *, tcp: bool = False, compiled: bool = False) -> Callable[[Path], Running]:
     def start(folder: Path) -> Running:
-        state = folder / f"devmesh-{hops}-{tcp}.json"
-        state.unlink(missing_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "bench.mesh",
-            "--to",
-            str(SINK if tcp else BACKEND),
-            "--hops",
-            str(hops),
-        ]
-        process = pinned(PROXY_CORE, [*command, "--state", str(state), *(["--tcp"] if tcp else [])], folder)
+        own = folder / f"devmesh-{hops}-{tcp}-{compiled}"
+        own.mkdir()
+        state = own / "state.json"
+        command = [sys.executable, "-m", "bench.mesh", "--to", str(SINK if tcp else BACKEND)]
+        command += ["--hops", str(hops), "--state", str(state), *(["--tcp"] if tcp else [])]
+        where = _compiled(folder) if compiled else ROOT
+        process = pinned(PROXY_CORE, command, own, where)
         until = time.monotonic() + 15
         while not state.exists() or not state.read_text():
             if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"devmesh did not start; see the log in {folder}")
+                raise RuntimeError(f"devmesh did not start: {(own / 'python.log').read_text()[-2000:]}")
             time.sleep(0.05)
         port = int(json.loads(state.read_text())["port"])
-        return Running(port, process, state, folder / f"{Path(sys.executable).name}.log")
+        return Running(port, process, state, own / f"{Path(sys.executable).name}.log")
 
     return start
+
+
+def _compiled(folder: Path) -> Path:
+    built = folder / "compiled"
+    return built if built.exists() else build(folder)
 
 
 def _haproxy(config: str) -> list[str]:
@@ -178,6 +184,7 @@ ONE, TWO, TCP = "one hop", "two hops, mTLS", "tcp"
 TARGETS = (
     Target("direct", ONE, "", lambda folder: Running(BACKEND, None)),
     Target("devmesh", ONE, "", _devmesh(1)),
+    Target("devmesh compiled", ONE, "mypyc", _devmesh(1, compiled=True)),
     Target(
         "envoy",
         ONE,
@@ -192,6 +199,7 @@ TARGETS = (
     ),
     Target("nginx", ONE, "nginx", _peer("nginx", 19220, lambda f: peers.nginx(19220, BACKEND, f), _nginx)),
     Target("devmesh", TWO, "", _devmesh(2)),
+    Target("devmesh compiled", TWO, "mypyc", _devmesh(2, compiled=True)),
     Target(
         "envoy",
         TWO,
@@ -206,6 +214,7 @@ TARGETS = (
     ),
     Target("direct", TCP, "", lambda folder: Running(SINK, None)),
     Target("devmesh", TCP, "", _devmesh(1, tcp=True)),
+    Target("devmesh compiled", TCP, "mypyc", _devmesh(1, tcp=True, compiled=True)),
     Target("envoy", TCP, "envoy", _peer("envoy", 19250, lambda f: peers.envoy_tcp(19250, SINK), _envoy(3))),
     Target(
         "haproxy", TCP, "haproxy", _peer("haproxy", 19260, lambda f: peers.haproxy_tcp(19260, SINK), _haproxy)

@@ -93,8 +93,8 @@ class Exchange:
     upstream_local = ""
     upload_size = 0
     download_size = 0
-    body: Body | None = None
-    response_body: Body | None = None
+    body: Body | None
+    response_body: Body | None
     response_length = 0
     timeout: float | None = None
     _held: tuple[bytes, ...] | None = ()  # what was read of the request's body; None: too much to keep
@@ -117,6 +117,9 @@ class Exchange:
         self.close = request.close
         self.upgrade = request.upgrade
         self.authority = request.authority
+        self.body = self.response_body = (
+            None  # not on the class: compilers want it here for a Protocol's type
+        )
         self.began = self.plane.reactor.now()
 
     # -- the request --

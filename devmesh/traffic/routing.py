@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from devmesh.snapshot.match import Present
 from devmesh.snapshot.route import Match, Route, RouteTable, VirtualHost, Weighted
 
 
-@dataclass(slots=True)
 class RequestHead:
     """What a route can ask of a request.
 
@@ -17,11 +15,16 @@ class RequestHead:
     name are joined by a comma (Envoy matches them so). Not frozen: one is made per request.
     """
 
-    method: str
-    path: str
-    authority: str
-    scheme: str
-    headers: Mapping[str, str]
+    __slots__ = ("authority", "headers", "method", "path", "scheme")
+
+    def __init__(
+        self, method: str, path: str, authority: str, scheme: str, headers: Mapping[str, str]
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.authority = authority
+        self.scheme = scheme
+        self.headers = headers
 
 
 def find_virtual_host(table: RouteTable, authority: str) -> VirtualHost | None:
