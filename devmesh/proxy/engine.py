@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +13,8 @@ from devmesh.proxy.arriving import OutboundArrival
 from devmesh.proxy.arriving_gateway import GatewayArrival, listener_of
 from devmesh.proxy.arriving_inbound import InboundArrival
 from devmesh.proxy.epoll import EpollReactor
-from devmesh.proxy.plane import Certificates, Plane, Pool
+from devmesh.proxy.plane import Certificates, Plane
+from devmesh.proxy.pruning import prune
 from devmesh.proxy.reactor import Acceptor, Connection, Reactor
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.network import Capture, Dialer, ListenerSource
@@ -24,7 +25,7 @@ from devmesh.telemetry.record import RecordSink
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # seconds that a connection waits for its instance to be known
-_PRUNE_EVERY = 60.0
+_PRUNE_EVERY, _PRUNE_AFTER = 60.0, 0.2  # seconds
 
 Refused = Callable[[str, int, OSError], None]
 """Told of a gateway's port that cannot be listened on: instance, port, why."""
@@ -117,6 +118,8 @@ class Engine:
 
     def follow(self, snapshot: Snapshot) -> None:
         """Open and close gateways' listeners as `snapshot` has them; let those in that waited for it."""
+        for known in self.plane.requests.values():
+            known.clear()  # with what was worked out by the old tables
         wanted = {id_: proxy for id_, proxy in snapshot.proxies.items() if proxy.gateway}
         for instance, opened in list(self._open.items()):
             if opened.gateway and instance not in wanted:
@@ -125,7 +128,7 @@ class Engine:
                     del self._open[instance]
         for instance, proxy in wanted.items():
             self._open_gateway(instance, proxy)
-        for instance in [known for known in self._parked if known in snapshot.proxies]:
+        for instance in [each for each in self._parked if each in snapshot.proxies]:
             for connection, start in self._parked.pop(instance):
                 connection.resume()
                 start(snapshot.proxies[instance])
@@ -188,30 +191,14 @@ class Engine:
         self._reactor.deadline(PATIENCE, give_up)
 
     async def _prune(self) -> None:
-        """Close what has been idle for longer than its cluster allows, and what no cluster is left for."""
+        """Prune a moment after each change, and every minute; in slices."""
+        version = self._feed.current.version
         while True:
-            await trio.sleep(_PRUNE_EVERY)
-            for instance, state in list(self.plane.proxies.items()):
-                proxy = self._feed.current.proxies.get(instance)
-                for name, cluster in list(state.clusters.items()):
-                    known = proxy.outbound.clusters.get(name) if proxy else None
-                    limit = known.limits.idle_timeout if known else 0.0
-                    if not known and not name.startswith(("inbound|", "Inbound")):
-                        cluster.close_idle()
-                        if not cluster.connections:
-                            del state.clusters[name]
-                    elif limit:
-                        self._prune_idle(cluster.pools.values(), limit)
+            with trio.move_on_after(_PRUNE_EVERY):
+                version = (await self._feed.newer_than(version)).version
+                await trio.sleep(_PRUNE_AFTER)  # changes come in flocks
+            for _ in prune(self.plane, self._feed.current):
                 await trio.lowlevel.checkpoint()
-
-    def _prune_idle(self, pools: Iterable[Pool], limit: float) -> None:
-        now = self._reactor.now()
-        for pool in list(pools):
-            for upstream in list(pool.idle):
-                if not upstream.since:
-                    upstream.since = now
-                elif upstream.since < now - limit:
-                    upstream.discard()
 
 
 Start = Callable[[Plane, Proxy, Connection], None]

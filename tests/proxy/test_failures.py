@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from devmesh.snapshot.cluster import Limits
+from devmesh.model.identity import Identity
+from devmesh.proxy import plane
+from devmesh.proxy.pruning import prune
+from devmesh.snapshot.cluster import ClusterKind, Limits
 from devmesh.snapshot.route import Fault, HeaderOps, Mirror, Retry, Route, Weighted
 from devmesh.traffic.retry import DEFAULT
 from tests.proxy.meshes import (
     CLUSTER,
     GET,
     OK,
-    TO_B,
     App,
     Mesh,
     body_of,
@@ -232,8 +236,7 @@ def test_a_client_that_goes_away_takes_its_request_along() -> None:
 
 def test_too_many_requests_at_once_overflow() -> None:
     limits = Limits(max_connections=1, max_pending_requests=1)
-    full = cluster(endpoint())
-    object.__setattr__(full, "limits", limits)
+    full = replace(cluster(endpoint()), limits=limits)
     mesh = Mesh(snapshot(clusters=(full,)), App(None))
     clients = [mesh.client() for _ in range(3)]
     for client in clients:
@@ -277,8 +280,7 @@ def test_header_operations_change_both_ways() -> None:
 
 
 def test_a_server_that_is_somebody_else_is_not_spoken_to() -> None:
-    impostor = endpoint(mtls=True)
-    object.__setattr__(impostor, "identity", TO_B and mesh_identity("c"))
+    impostor = replace(endpoint(mtls=True), identity=Identity("cluster.local", "default", "c"))
     mesh = Mesh(snapshot(clusters=(cluster(impostor),)))
     answer = mesh.call(GET)
     assert status_of(answer) == 503
@@ -286,7 +288,43 @@ def test_a_server_that_is_somebody_else_is_not_spoken_to() -> None:
     assert not mesh.app.ends
 
 
-def mesh_identity(account: str) -> object:
-    from devmesh.model.identity import Identity
+def test_an_endpoint_that_is_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
-    return Identity("cluster.local", "default", account)
+    def found(name: str) -> list[str]:
+        asked.append(name)
+        return ["10.7.7.7"] if name == "b.example" else []
+
+    monkeypatch.setattr(plane, "_addresses", found)
+    named = replace(cluster(endpoint(address="b.example")), kind=ClusterKind.STRICT_DNS)
+    mesh = Mesh(snapshot(clusters=(named,)))
+    mesh.reactor.serve(None, "10.7.7.7", 8080, mesh.app)
+    for _ in range(2):
+        assert body_of(mesh.call(GET)) == b"hello"
+    assert asked == ["b.example"]
+    unknown = replace(cluster(endpoint(address="nobody.example")), kind=ClusterKind.STRICT_DNS)
+    assert body_of(Mesh(snapshot(clusters=(unknown,))).call(GET)) == b"no healthy upstream"
+
+
+def test_idle_connections_go_with_their_endpoint() -> None:
+    mesh = Mesh()
+    mesh.call(GET)
+    (end,) = mesh.app.ends
+    list(prune(mesh.plane, mesh.feed.current))
+    mesh.reactor.settle()
+    assert not end.ended
+    mesh.publish(snapshot(clusters=(cluster(),)))
+    list(prune(mesh.plane, mesh.feed.current))
+    mesh.reactor.settle()
+    assert end.ended
+    assert not mesh.plane.state("a").cluster(CLUSTER).pools
+
+
+def test_idle_connections_end_when_their_time_is_over() -> None:
+    short = replace(cluster(endpoint()), limits=Limits(idle_timeout=100))
+    mesh = Mesh(snapshot(clusters=(short,)))
+    mesh.call(GET)
+    for _ in range(3):
+        list(prune(mesh.plane, mesh.feed.current))
+        mesh.reactor.advance(60)
+    assert mesh.app.ends[0].ended

@@ -1,0 +1,52 @@
+"""What proxies keep is kept only as long as something may come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from devmesh.proxy.plane import ClusterState, Plane, Pool
+from devmesh.snapshot.cluster import Cluster, ClusterKind
+from devmesh.snapshot.snapshot import Snapshot
+
+_TO_APPLICATION = ("inbound|", "InboundPassthroughCluster")  # these go with their instance
+
+
+def prune(plane: Plane, snapshot: Snapshot) -> Iterator[None]:
+    """Close idle connections to clusters and endpoints that are gone, and those idle for longer than their
+    cluster allows. An idle connection holds a pod's network namespace: it should not outlive the pod.
+
+    Yields between one proxy and the next, for whoever slices the work.
+    """
+    for instance, state in list(plane.proxies.items()):
+        proxy = snapshot.proxies.get(instance)
+        for name, cluster in list(state.clusters.items()):
+            if name.startswith(_TO_APPLICATION):
+                continue
+            known = proxy.outbound.clusters.get(name) if proxy is not None else None
+            if known is not None:
+                _prune_cluster(plane, cluster, known)
+            else:
+                cluster.close_idle()
+                if not cluster.connections and not cluster.requests:
+                    del state.clusters[name]
+        yield
+
+
+def _prune_cluster(plane: Plane, cluster: ClusterState, known: Cluster) -> None:
+    now, limit = plane.reactor.now(), known.limits.idle_timeout
+    there = {endpoint.key for endpoint in known.endpoints}
+    for key, pool in list(cluster.pools.items()):
+        if key not in there and known.kind is not ClusterKind.ORIGINAL_DST:
+            cluster.close_idle(pool)
+        elif limit:
+            _prune_idle(pool, now, limit)
+        if not pool.connections and not pool.waiting and key not in there:
+            del cluster.pools[key]
+
+
+def _prune_idle(pool: Pool, now: float, limit: float) -> None:
+    for upstream in list(pool.idle):
+        if not upstream.since:
+            upstream.since = now
+        elif upstream.since < now - limit:
+            upstream.discard()
