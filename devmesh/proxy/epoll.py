@@ -251,6 +251,7 @@ class SocketConnection:
 
     __slots__ = (
         "_closed",
+        "_deaf",
         "_descriptor",
         "_ended",
         "_finishing",
@@ -279,7 +280,9 @@ class SocketConnection:
         self._kernel_send = sock.send
         self._out: deque[bytes | memoryview] = deque()
         self._mask = _IN if established else _OUT
-        self._closed = self._finishing = self._ended = self._kept = False
+        self._closed = self._finishing = self._ended = False
+        self._deaf = False  # closed or finishing: nothing more is sent
+        self._kept = b""  # to be sent at the end of the batch
         self._remote: Address | None = None
         self._local: Address | None = None
         self.owner = owner
@@ -327,33 +330,30 @@ class SocketConnection:
         return bulk[:size]
 
     def send(self, data: bytes | memoryview) -> None:
-        size = len(data)
-        if self.error or self._closed or self._finishing:
+        if self._deaf or self.error:
             return
-        if self.pending or not self.established:
-            self._out.append(bytes(data))
-            self.pending += size
-            if self._kept and self.pending > HIGH:
+        size, reactor = len(data), self._reactor
+        if not self.pending and self.established:
+            if size <= _SMALL and reactor.draining:
+                self._kept = bytes(data)
+                self.pending = size
+                reactor.kept.append(self)
+            else:
+                self._send(data, size)
+            return
+        self.pending += size
+        if self._kept:
+            self._kept += data
+            if self.pending > HIGH:
                 self.flush()
-            return
-        reactor = self._reactor
-        if size <= _SMALL and reactor.draining:
-            self._kept = True
+        else:
             self._out.append(bytes(data))
-            self.pending = size
-            reactor.kept.append(self)
-            return
-        self._send(data, size)
 
     def flush(self) -> None:
-        if not self._kept:
+        data = self._kept
+        if not data:
             return
-        self._kept = False
-        out = self._out
-        if not out:
-            return
-        data = bytes(out[0]) if len(out) == 1 else b"".join(out)
-        out.clear()
+        self._kept = b""
         self.pending = 0
         self._send(data, len(data))
         if self._finishing and not self.pending:
@@ -383,14 +383,14 @@ class SocketConnection:
     def finish(self) -> None:
         if self._finishing or self._closed:
             return
-        self._finishing = True
+        self._finishing = self._deaf = True
         if not self.pending and self.established:
             self._shut()
 
     def close(self) -> None:
         if not self._closed:
             self.flush()
-            self._closed = True
+            self._closed = self._deaf = True
             self.owner = _NOBODY
             self._out.clear()
             self._reactor.bury(self._sock)
@@ -401,7 +401,7 @@ class SocketConnection:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
             except OSError:
                 log.debug("cannot set SO_LINGER")
-            self._kept = False
+            self._kept = b""
             self.close()
 
     @property
@@ -481,6 +481,7 @@ class SocketConnection:
         """Remember why; the owner learns of it by `recv`, which epoll makes it call."""
         self.error = self.error or error.strerror or str(error)
         self._out.clear()
+        self._kept = b""
         self.pending = 0
         if self._mask & _OUT:
             self._watch(self._mask & ~_OUT)
