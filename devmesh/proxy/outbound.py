@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from devmesh.proxy import dialing, tracing
 from devmesh.proxy.expansion import expander
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
+from devmesh.proxy.mirror import mirrored
 from devmesh.proxy.plane import Plane
+from devmesh.proxy.planning import AT_GATEWAY, DROPPED, Plan, is_simple, said_by
 from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import HOP_BY_HOP, Side, framing, kept, sent_on
+from devmesh.proxy.side import Side, framing, kept, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint
 from devmesh.snapshot.proxy import Proxy
@@ -25,70 +27,8 @@ if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
     from devmesh.proxy.upstream import Upstream
 
-_DROPPED = (
-    HOP_BY_HOP
-    | tracing.NAMES
-    | {
-        "host",
-        "x-request-id",
-        "x-forwarded-proto",
-        "x-forwarded-client-cert",
-        "x-envoy-attempt-count",
-        "x-envoy-decorator-operation",
-        "x-envoy-expected-rq-timeout-ms",
-        "x-envoy-original-path",
-        "x-envoy-original-host",
-        "x-envoy-peer-metadata",
-        "x-envoy-peer-metadata-id",
-        "x-envoy-upstream-rq-timeout-ms",
-        "x-envoy-upstream-rq-per-try-timeout-ms",
-        "x-envoy-max-retries",
-        "x-envoy-retry-on",
-    }
-)
 _MAX_DERIVED = 16
-_AT_GATEWAY = _DROPPED | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
-
-
 _NOTHING: Mapping[str, str] = {}
-
-
-class Plan:
-    """What becomes of a head under one route table; a function of both, so it is worked out once.
-
-    Attributes:
-        is_simple: The request is only sent on: the head is `before`, what is new each time, `after`.
-        request_id: The one that it brings along.
-        is_traced: It brings a trace along.
-    """
-
-    __slots__ = ("after", "before", "is_simple", "is_traced", "request_id", "route", "table")
-
-    def __init__(self, table: RouteTable | None, route: Route | None, request: Request) -> None:
-        self.table = table  # kept alive: plans are found by its id
-        self.route = route
-        self.request_id = request.headers.get("x-request-id", "")
-        self.is_traced = not tracing.NAMES.isdisjoint(request.headers)
-        self.is_simple = False
-        self.before = self.after = ""
-
-
-def _is_simple(route: Route, request: Request) -> bool:
-    special = (route.fault, route.redirect, route.direct, route.rewrite, route.cors)
-    return (
-        bool(request.minor)
-        and not request.upgrade
-        and not route.mirrors
-        and all(each is None for each in special)
-        and route.request_headers is NO_OPS
-        and all(each.request_headers is NO_OPS for each in route.destinations)
-        and "x-envoy-upstream-rq-timeout-ms" not in request.headers
-    )
-
-
-def _said_by(route: Route, timeout: float | None) -> str:
-    lines = f"x-envoy-expected-rq-timeout-ms: {int(timeout * 1000)}\r\n" if timeout else ""
-    return lines + (f"x-envoy-decorator-operation: {route.operation}\r\n" if route.operation else "")
 
 
 class ClientSide(Side):
@@ -221,13 +161,13 @@ class ClientSide(Side):
         host = find_virtual_host(table, request.authority) if table is not None else None
         route = find_route(host, request) if host is not None else None
         plan = Plan(table, route, request)
-        if route is not None and not self._gateway and _is_simple(route, request):
+        if route is not None and not self._gateway and is_simple(route, request):
             plan.is_simple = True
             plan.before = (
                 f"{request.method} {request.path} HTTP/1.1\r\nhost: {request.authority}\r\n"
-                f"{sent_on(request, _DROPPED)}"
+                f"{sent_on(request, DROPPED)}"
             )
-            plan.after = f"x-forwarded-proto: {self._proto(request)}\r\n{_said_by(route, route.timeout)}"
+            plan.after = f"x-forwarded-proto: {self._proto(request)}\r\n{said_by(route, route.timeout)}"
             plan.after += framing(request, "")
         if len(request.derived) > _MAX_DERIVED:  # of tables that are gone
             request.derived.clear()
@@ -249,7 +189,7 @@ class ClientSide(Side):
         exchange.forward(route)
 
     def _head(self, exchange: Exchange, request: Request, route: Route) -> str:
-        dropped = _AT_GATEWAY if self._gateway else _DROPPED
+        dropped = AT_GATEWAY if self._gateway else DROPPED
         if route.request_headers is NO_OPS and exchange.weighted.request_headers is NO_OPS:
             lines = sent_on(request, dropped)
         else:
@@ -262,7 +202,7 @@ class ClientSide(Side):
             more += f"x-envoy-original-path: {exchange.original_path}\r\n"
         if exchange.authority is not request.authority:
             more += f"x-envoy-original-host: {request.authority}\r\n"
-        more += _said_by(route, timeout)
+        more += said_by(route, timeout)
         return (
             f"{request.method} {exchange.path} HTTP/1.1\r\nhost: {exchange.authority}\r\n{lines}"
             f"x-request-id: {exchange.request_id}\r\n{trace.text if trace else ''}{more}"
@@ -304,8 +244,6 @@ class ClientSide(Side):
             return False
 
     def _mirror(self, exchange: Exchange, route: Route) -> None:
-        from devmesh.proxy.mirror import mirrored
-
         found = []
         for mirror in route.mirrors:
             cluster = self._proxy.outbound.clusters.get(mirror.cluster)

@@ -1,0 +1,72 @@
+"""What becomes of a request's head under a route table, as far as the two alone decide it."""
+
+from __future__ import annotations
+
+from devmesh.proxy import tracing
+from devmesh.proxy.http1 import Request
+from devmesh.proxy.side import HOP_BY_HOP
+from devmesh.snapshot.route import NO_OPS, Route, RouteTable
+
+# What a client's proxy does not send on: it says these itself, or they were meant for it alone.
+DROPPED = (
+    HOP_BY_HOP
+    | tracing.NAMES
+    | {
+        "host",
+        "x-request-id",
+        "x-forwarded-proto",
+        "x-forwarded-client-cert",
+        "x-envoy-attempt-count",
+        "x-envoy-decorator-operation",
+        "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-original-path",
+        "x-envoy-original-host",
+        "x-envoy-peer-metadata",
+        "x-envoy-peer-metadata-id",
+        "x-envoy-upstream-rq-timeout-ms",
+        "x-envoy-upstream-rq-per-try-timeout-ms",
+        "x-envoy-max-retries",
+        "x-envoy-retry-on",
+    }
+)
+AT_GATEWAY = DROPPED | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
+
+
+class Plan:
+    """What becomes of a head under one route table; a function of both, so it is worked out once.
+
+    Attributes:
+        is_simple: The request is only sent on: the head is `before`, what is new each time, `after`.
+        request_id: The one that it brings along.
+        is_traced: It brings a trace along.
+    """
+
+    __slots__ = ("after", "before", "is_simple", "is_traced", "request_id", "route", "table")
+
+    def __init__(self, table: RouteTable | None, route: Route | None, request: Request) -> None:
+        self.table = table  # kept alive: plans are found by its id
+        self.route = route
+        self.request_id = request.headers.get("x-request-id", "")
+        self.is_traced = not tracing.NAMES.isdisjoint(request.headers)
+        self.is_simple = False
+        self.before = self.after = ""
+
+
+def is_simple(route: Route, request: Request) -> bool:
+    """Tell whether a request is only sent on, with nothing done to it that differs from time to time."""
+    special = (route.fault, route.redirect, route.direct, route.rewrite, route.cors)
+    return (
+        bool(request.minor)
+        and not request.upgrade
+        and not route.mirrors
+        and all(each is None for each in special)
+        and route.request_headers is NO_OPS
+        and all(each.request_headers is NO_OPS for each in route.destinations)
+        and "x-envoy-upstream-rq-timeout-ms" not in request.headers
+    )
+
+
+def said_by(route: Route, timeout: float | None) -> str:
+    """Return the lines that tell the next proxy about the route; `timeout` in seconds."""
+    lines = f"x-envoy-expected-rq-timeout-ms: {int(timeout * 1000)}\r\n" if timeout else ""
+    return lines + (f"x-envoy-decorator-operation: {route.operation}\r\n" if route.operation else "")
