@@ -23,13 +23,23 @@ from devmesh.snapshot.network import Dialer
 
 log = logging.getLogger(__name__)
 
-BUDGET = 0.002  # seconds that ready sockets get before trio's other tasks do
-LINGER = 0.001  # seconds to wait for the next event before going back to trio: an answer is often near
+BUDGET = 0.002  # seconds that ready sockets get before going back to trio
+SHARED_BUDGET = 0.001  # the same while other tasks want to run
+LINGER = 0.001  # seconds to wait for the next event where no other task wants to run: an answer is often near
 _EVENTS = 64  # per poll
 _BULK = 1 << 20
 _IN = select.EPOLLIN
 
 Original = Callable[[socket.socket], Address | None]
+
+
+class _Watcher(trio.abc.Instrument):
+    """Knows whether other tasks wanted to run when trio last looked for events."""
+
+    alone = True
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.alone = timeout > 0
 
 
 class EpollReactor:
@@ -51,6 +61,7 @@ class EpollReactor:
         self._deadlines = Deadlines(self._sooner)
         self._earlier = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._others = _Watcher()
         self.original = original
         self.bulk = memoryview(bytearray(_BULK))
         self.now = time.monotonic
@@ -58,6 +69,7 @@ class EpollReactor:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move bytes until cancelled; then everything is closed."""
+        trio.lowlevel.add_instrument(self._others)
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._keep_time)
@@ -67,6 +79,7 @@ class EpollReactor:
                     await trio.lowlevel.wait_readable(descriptor)
                     self._drain()
         finally:
+            trio.lowlevel.remove_instrument(self._others)
             self._nursery = None
             for ready in (*self._ready.values(), *self._silent.values()):
                 ready.close()
@@ -135,11 +148,12 @@ class EpollReactor:
 
     def _drain(self) -> None:
         poll, find, clock, deadlines = self._epoll.poll, self._ready.get, time.monotonic, self._deadlines
-        until = clock() + BUDGET
+        alone = self._others.alone
+        until = clock() + (BUDGET if alone else SHARED_BUDGET)
         self.draining = True
         try:
             while True:
-                events = poll(0, _EVENTS) or poll(LINGER, _EVENTS)
+                events = poll(0, _EVENTS) or (poll(LINGER, _EVENTS) if alone else None)
                 if not events:
                     return
                 for descriptor, event in events:

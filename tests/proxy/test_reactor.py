@@ -256,7 +256,12 @@ async def test_other_tasks_run_while_many_connections_are_busy() -> None:
             began = time.monotonic()
             await trio.sleep(0.005)
             late.append(time.monotonic() - began - 0.005)
+        began = time.monotonic()
+        for _ in range(100):  # work in slices, as the control plane does it
+            await trio.lowlevel.checkpoint()
+        sliced = time.monotonic() - began
         nursery.cancel_scope.cancel()
+    assert sliced < 1.0
     assert (
         sorted(late)[len(late) // 2] < 0.01
     )  # the 99th percentile is measured by the bench, on a quiet machine
