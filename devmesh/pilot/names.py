@@ -32,15 +32,17 @@ def aliases(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def _pod_addresses(entry: Entry) -> Iterator[str]:
+    # One family, as of a Kubernetes Service that doesn't ask for two: many programs listen on IPv4 alone, and
+    # a captured connection is accepted whatever they listen on, so that clients would not try the other.
     for backend in entry.backends:
-        yield from backend.instance.addresses if backend.instance else (backend.address,)
+        yield from backend.instance.addresses[:1] if backend.instance else (backend.address,)
 
 
 def _pods(entry: Entry) -> Iterator[tuple[str, tuple[str, ...]]]:
     for backend in entry.backends:
         instance = backend.instance
         if instance is not None and instance.workload.kind == "StatefulSet":
-            yield f"{instance.pod}.{entry.host}", instance.addresses
+            yield f"{instance.pod}.{entry.host}", instance.addresses[:1]
 
 
 def backends(entries: Iterable[Entry]) -> dict[tuple[str, int], tuple[tuple[str, int], ...]]:

@@ -166,7 +166,9 @@ class TcpArrival:
         endpoint: Endpoint | None
         if cluster.kind is ClusterKind.ORIGINAL_DST:
             original = self._original
-            endpoint = original_endpoint(cluster, original, plane.feed.current) if original else None
+            endpoint = (
+                original_endpoint(cluster, original, plane.feed.current, plane.draw()) if original else None
+            )
         else:
             endpoint = pick(cluster, state.balancing, plane.draw())
         record = self._record(cluster, endpoint, route)

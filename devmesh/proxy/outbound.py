@@ -274,7 +274,7 @@ class ClientSide(Side):
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
         if self._original is None:
             return None
-        return original_endpoint(cluster, self._original, self.plane.feed.current)
+        return original_endpoint(cluster, self._original, self.plane.feed.current, self.plane.draw())
 
     def change_response(self, exchange: Exchange, response: Response) -> Fields:
         route = exchange.route
@@ -364,11 +364,22 @@ class ClientSide(Side):
         return record
 
 
-def original_endpoint(cluster: Cluster, original: Address, snapshot: Snapshot) -> Endpoint:
-    """Return where a connection was meant to go: one of the cluster's endpoints where that is known."""
+def original_endpoint(
+    cluster: Cluster, original: Address, snapshot: Snapshot, draw: float
+) -> Endpoint | None:
+    """Return where a connection was meant to go: one of the cluster's endpoints where that is known.
+
+    A Service's address leads to one of its endpoints by chance, as kube-proxy takes what passes Istio's
+    proxies; None where it has none.
+    """
     for endpoint in cluster.endpoints:
         if endpoint.key == original:
             return endpoint
+    behind = snapshot.backends.get(original)
+    if behind is not None:
+        if not behind:
+            return None
+        original = behind[int(draw * len(behind))]
     address, port = original
     instance = snapshot.instances.get(snapshot.by_address.get(address, ""))
     if instance is None:

@@ -97,6 +97,16 @@ def test_a_headless_service_is_its_pods() -> None:
     assert made.compile().snapshot.names[host] == ("10.0.0.2",)
 
 
+def test_names_of_pods_have_one_family() -> None:
+    """A captured connection is accepted whatever the program listens on: clients would not fall back."""
+    made = mesh(CLIENT, HEADLESS)
+    made.change("db-0", addresses=("10.0.0.2", "fd00::2"))
+    names = made.compile().snapshot.names
+    assert (
+        names["db.default.svc.cluster.local"] == names["db-0.db.default.svc.cluster.local"] == ("10.0.0.2",)
+    )
+
+
 def test_a_gateway_chooses_among_the_pods_of_a_headless_service() -> None:
     made = mesh(
         INGRESS,

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import trio
 
@@ -61,6 +61,7 @@ class Fabric:
         self._namespaces = namespaces
         self._names = names
         self._addresses = addresses or AddressPool()
+        self._virtual = tuple(virtual)
         self._interceptor = Interceptor(namespaces, self._addresses, tuple(virtual), names)
         self._hub: Hub | None = None
         self._members: dict[str, _Member] = {}
@@ -239,6 +240,8 @@ class Fabric:
             OSError: The pod is gone, or connecting failed at once.
         """
         where = destination
+        if where is None and self._is_virtual(address):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")  # as kube-proxy does
         if where is None and origin is not None:
             member = self._members.get(origin)
             if member is not None and (member.network.adopted or address in self._by_address):
@@ -287,6 +290,10 @@ class Fabric:
             except OSError:
                 if member.equipment.rules is not None:  # else it was released meanwhile
                     log.exception("not all Services are known in pod %s", member.network.instance)
+
+    def _is_virtual(self, address: str) -> bool:
+        parsed = ip_address(address)
+        return any(parsed in network for network in self._virtual)
 
     def _refuse_twice(self, instance: str) -> None:
         if instance in self._members:

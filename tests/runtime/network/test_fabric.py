@@ -249,3 +249,8 @@ def test_an_address_is_not_given_again_soon(fabric: Fabric) -> None:
     first = fabric.create("one").addresses
     fabric.release("one")
     assert fabric.create("two").addresses != first
+
+
+def test_a_virtual_address_never_leads_outside(fabric: Fabric) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        fabric.dial(None, "240.240.9.9", 80, mark=MARK_PROXY)
