@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """One mesh of each runtime for all tests of this folder."""
     runtime = str(request.param)
     state: Path = tmp_path_factory.mktemp(f"state-{runtime}")
-    with running(f"e2e-{runtime}", runtime, state) as found:
+    with running(f"e2e-{runtime}-{os.getpid()}", runtime, state) as found:
         yield found
 
 

@@ -47,7 +47,7 @@ def containers_of(mesh: str) -> list[str]:
     ],
 )
 def test_a_killed_mesh_comes_back_whole(runtime: str, tmp_path: Path) -> None:
-    name = f"crash-{runtime}"
+    name = f"crash-{runtime}-{os.getpid()}"
     with running(name, runtime, tmp_path) as mesh:
         mesh.apply("virtual-service-all-v1.yaml", "virtual-service-reviews-v3.yaml")
         before = mesh.kubectl("get", "virtualservices", "-o", "name")
