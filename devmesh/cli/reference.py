@@ -17,7 +17,7 @@ def reference() -> str:
         "Exit status: 0 done, 1 failed or findings, 2 wrong usage. Data goes to standard output, talk to",
         "standard error; there is no colour off a terminal.\n",
     ]
-    root = click.Context(cli, info_name="devmesh")
+    root = cli.make_context("devmesh", [], resilient_parsing=True)
     for name in COMMANDS:
         command = cli.get_command(root, name) if isinstance(cli, click.Group) else None
         assert command is not None
