@@ -156,15 +156,15 @@ def _sample(row: Row, running: Running, seconds: float) -> Sample:
     errors += int(_find(r"Non-2xx or 3xx responses: (\d+)", told) or 0)
     return Sample(
         float(_find(r"Requests/sec:\s+([\d.]+)", told)),
-        _microseconds(_find(r"50%\s+(\S+)", told)),
-        _microseconds(_find(r"99%\s+(\S+)", told)),
+        _microseconds(_find(r"(?m)^\s+50%\s+(\S+)", told)),
+        _microseconds(_find(r"(?m)^\s+99%\s+(\S+)", told)),
         spent / max(1, done) * 1e6,
         errors,
         running.lateness(),
     )
 
 
-_PERCENTILE = re.compile(r"99%\s+[\d.]+(?:us|ms|s)\b")
+_PERCENTILE = re.compile(r"(?m)^\s+99%\s+[\d.]+(?:us|ms|s)\b")
 
 
 def _wrk(port: int, connections: int, seconds: int) -> str:
@@ -183,8 +183,10 @@ def _find(pattern: str, text: str) -> str:
 
 
 def _microseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+    found = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    if found is None:
+        raise ValueError(f"wrk told a time as {text!r}")
+    return float(found.group(1)) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}[found.group(2)]
 
 
 _COLUMNS = (
