@@ -189,6 +189,19 @@ async def test_who_closed_hears_nothing_more(world: World) -> None:
     client.there.close()
 
 
+async def test_a_connection_that_has_ended_both_ways_costs_nothing_until_it_is_closed(world: World) -> None:
+    client, server = await world.pair()
+    client.there.finish()
+    server.there.finish()
+    await world.until(lambda: "end" in client.events and "end" in server.events)
+    if isinstance(world, Sockets):
+        before = time.process_time()
+        await trio.sleep(0.1)
+        assert time.process_time() - before < 0.05
+    assert client.events == ["connected", "end"]
+    assert server.events == ["end"]
+
+
 async def test_a_deadline_comes_in_time_and_not_when_cancelled(world: World) -> None:
     called: list[str] = []
     began = world.reactor.now()

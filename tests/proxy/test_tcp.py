@@ -59,6 +59,23 @@ def test_a_client_that_has_finished_still_hears_the_answer(first: object) -> Non
 
 
 @BOTH
+def test_both_ends_may_finish_while_bytes_are_still_held_for_one(first: object) -> None:
+    mesh = Mesh(first, App(None, closes=False))  # type: ignore[arg-type]
+    client = mesh.client(9000)
+    client.connection.send(b"all")
+    client.connection.finish()
+    client.connection.pause()
+    mesh.reactor.settle()
+    (server,) = mesh.app.ends
+    server.connection.send(b"x" * 300_000)
+    server.connection.finish()
+    mesh.reactor.settle()
+    client.connection.resume()
+    mesh.reactor.settle()
+    assert (len(client.data), client.ended, client.reset) == (300_000, True, "")
+
+
+@BOTH
 def test_a_server_that_has_finished_still_hears_the_rest(first: object) -> None:
     mesh = Mesh(first, App(None))  # type: ignore[arg-type]
     client = mesh.client(9000)
