@@ -32,8 +32,10 @@ spec:
   template:
     metadata: {labels: {app: banner}}
     spec:
+      terminationGracePeriodSeconds: 1
       containers:
       - name: banner
+        readinessProbe: {tcpSocket: {port: 2525}, periodSeconds: 1}
         image: docker.io/istio/examples-bookinfo-details-v1:1.20.3
         command: [python3, -u, -c]
         args:
@@ -62,7 +64,8 @@ def apps(bookinfo: Bookinfo) -> Iterator[Bookinfo]:
     bookinfo.kubectl("apply", "-f", "-", stdin=APPS)
     bookinfo.kubectl("rollout", "status", "deploy/banner", "--timeout=60s", timeout=90)
     yield bookinfo
-    bookinfo.kubectl("delete", "-f", "-", "--wait=false", stdin=APPS)
+    bookinfo.kubectl("delete", "-f", "-", stdin=APPS)
+    bookinfo.kubectl("wait", "pod", "-l", "app=banner", "--for=delete", "--timeout=30s", check=False)
 
 
 class Outside(BaseHTTPRequestHandler):

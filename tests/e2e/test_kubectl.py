@@ -11,7 +11,8 @@ from tests.e2e.bookinfo import KUBECTL, Bookinfo, eventually
 
 
 def test_pods_show_their_proxy(bookinfo: Bookinfo) -> None:
-    lines = bookinfo.kubectl("get", "pods", "--no-headers").splitlines()
+    apps = "app in (productpage,details,reviews,ratings)"
+    lines = bookinfo.kubectl("get", "pods", "--no-headers", "-l", apps).splitlines()
     assert len(lines) == 6
     assert all(line.split()[1:4] == ["2/2", "Running", "0"] for line in lines)
 
