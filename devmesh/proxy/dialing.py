@@ -54,13 +54,14 @@ def connect(caller: Caller, owner: Owner, cluster: Cluster, endpoint: Endpoint, 
         OSError: It failed at once.
     """
     plane, source = caller.plane, caller.instance
-    if endpoint.instance is None:
-        raw = plane.reactor.dial(owner, None, address, endpoint.port, mark=MARK_PROXY, origin=source.id)
+    instance, address, port = endpoint.instance, address, endpoint.port
+    if instance is None and (address != endpoint.address or (address, port) in plane.feed.current.backends):
+        instance, address, port = _meant(plane, address, port)
+    if instance is None:
+        raw = plane.reactor.dial(owner, None, address, port, mark=MARK_PROXY, origin=source.id)
     else:
-        raw = plane.reactor.dial(
-            owner, endpoint.instance, address, endpoint.port, mark=MARK_HOP, origin=source.id
-        )
-        plane.remember_hop(endpoint.instance, raw.local[1], source.workload)
+        raw = plane.reactor.dial(owner, instance, address, port, mark=MARK_HOP, origin=source.id)
+        plane.remember_hop(instance, raw.local[1], source.workload)
     if is_mesh_tls(cluster, endpoint):
         context = plane.certificates.client(source.identity, ALPN_HTTP1 if caller.http else ALPN_TCP)
         verify = _verify(plane, cluster.tls, endpoint)
@@ -69,6 +70,24 @@ def connect(caller: Caller, owner: Owner, cluster: Cluster, endpoint: Endpoint, 
         made = _originating(plane, cluster.tls)
         return TlsConnection(raw, owner, made, server=False, server_name=cluster.tls.sni or address)
     return raw
+
+
+def _meant(plane: Plane, address: str, port: int) -> tuple[str | None, str, int]:
+    """Return the instance, if any, the address and the port that an endpoint's address leads to.
+
+    A ServiceEntry may name a Service or a pod: the network would lead there, a Service's address to one
+    of its endpoints, as with kube-proxy.
+
+    Raises:
+        OSError: The Service has no endpoint that is ready.
+    """
+    snapshot = plane.feed.current
+    behind = snapshot.backends.get((address, port))
+    if behind is not None:
+        if not behind:
+            raise OSError(0, "Connection refused")
+        address, port = behind[int(plane.draw() * len(behind))]
+    return snapshot.by_address.get(address), address, port
 
 
 def connect_to_application(plane: Plane, owner: Owner, instance: str, address: str, port: int) -> Connection:

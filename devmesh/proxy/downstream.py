@@ -105,11 +105,10 @@ class HttpServer(Owner):
     def unhold(self) -> None:
         self._connection.resume()
 
-    def surrender(self) -> Connection:
+    def surrender(self) -> tuple[Connection, bytes]:
         self._exchange = None
-        if self._buffer:  # sent ahead of the other protocol's agreement: not ours to understand
-            self._buffer = b""
-        return self._connection
+        ahead, self._buffer = self._buffer, b""
+        return self._connection, ahead
 
     # --
 

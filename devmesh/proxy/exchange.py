@@ -51,8 +51,8 @@ class Downstream(Protocol):
     def unhold(self) -> None:
         """Read on."""
 
-    def surrender(self) -> Connection:
-        """Give up the connection, which speaks something else from now on."""
+    def surrender(self) -> tuple[Connection, bytes]:
+        """Give up the connection, which speaks something else from now on, and what was read ahead of it."""
 
 
 class Exchange:
@@ -264,6 +264,8 @@ class Exchange:
         upstream.requests += 1
         upstream.since = 0.0
         upstream.connection.send(data)
+        if not self.is_uploaded and upstream.connection.pending <= HIGH:
+            self.server.unhold()  # held, maybe, while there was no upstream
         route = self.route
         if self.timeout or (route and route.retry and route.retry.per_try_timeout):
             self._arm()
@@ -457,7 +459,8 @@ class Exchange:
         self.answering = True
         self.upstream_time = self.plane.reactor.now() - self.sent_at
         self._cancel_timers()
-        self.side.tunnel(self, self.server.surrender(), upstream, head, rest)
+        client, ahead = self.server.surrender()
+        self.side.tunnel(self, client, ahead, upstream, head + rest)
 
     def switched_back(self, received: int, sent: int) -> None:
         """What `switch` began has ended."""
@@ -483,7 +486,7 @@ class Exchange:
         self._end()
 
     def add_flag(self, flag: str) -> None:
-        self.flags = f"{self.flags},{flag}" if self.flags else flag
+        self.flags = local.with_flag(self.flags, flag) if self.flags else flag
 
     def _complete(self) -> None:
         reusable = not self.close and self.is_uploaded

@@ -36,6 +36,18 @@ FAILURES: dict[Reset, Failure] = {
 }
 
 
+# The order in which Envoy prints several (``CoreResponseFlag``).
+_FLAGS = (
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI",
+    "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM",
+)  # fmt: skip
+
+
+def with_flag(flags: str, flag: str) -> str:
+    """Return response flags with one more among them."""
+    return ",".join(sorted({*flags.split(","), flag}, key=_FLAGS.index))
+
+
 def failure_body(reason: str, *, retried: bool) -> bytes:
     """Return the body that tells why there is no response."""
     how = "retried and the latest reset reason: " if retried else "reset reason: "

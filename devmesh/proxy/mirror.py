@@ -31,7 +31,7 @@ class Nobody:
 
     def unhold(self) -> None: ...
 
-    def surrender(self) -> Connection:
+    def surrender(self) -> tuple[Connection, bytes]:
         raise RuntimeError("a mirrored request cannot change its protocol")
 
 

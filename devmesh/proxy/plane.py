@@ -202,7 +202,13 @@ class Plane:
             state.close_idle()
 
     def resolved(self, name: str) -> str | None:
-        """Return an address of `name` if it is known and fresh; "" if it has none."""
+        """Return an address of `name` if it is known and fresh; "" if it has none.
+
+        Services' names are known: a ServiceEntry's endpoint may be one.
+        """
+        snapshot = self.feed.current
+        if name.endswith(f".svc.{snapshot.mesh.domain}") and (own := snapshot.names.get(name)):
+            return own[int(self.draw() * len(own))]
         found = self._names.get(name)
         if found is None or found[0] < self.reactor.now():
             return None

@@ -139,17 +139,25 @@ class Side(ABC):
         return lines + more + self._tail
 
     def tunnel(
-        self, exchange: Exchange, client: Connection, upstream: Upstream, head: bytes, rest: bytes
+        self, exchange: Exchange, client: Connection, ahead: bytes, upstream: Upstream, first: bytes
     ) -> None:
-        """Carry the bytes of an upgraded connection until it ends."""
-        client.send(head + rest)
+        """Carry the bytes of an upgraded connection until it ends.
+
+        Args:
+            ahead: What the client has sent before it was told that the upstream agrees.
+            first: The upstream's answer.
+        """
+        client.send(first)
         connection = upstream.surrender()
 
         def ended(received: int, sent: int, flag: str) -> None:
             upstream.abandon()
             exchange.switched_back(received, sent)
 
-        Tunnel(client, connection, ended)
+        tunnel = Tunnel(client, connection, ended)
+        if ahead:
+            tunnel.count(len(ahead))
+            connection.send(ahead)
 
 
 def _rendered(response: Response, fields: Fields) -> bytes:

@@ -195,6 +195,8 @@ class TlsConnection(Owner):
         if early and not self.error:
             self.session.write(early)
             self._flush()
+            if not self.raw.pending:  # else `raw` tells when that is sent
+                self.owner.drained()
         if self._finishing:
             self._say_goodbye()
         if self._incoming.pending and not self.error:

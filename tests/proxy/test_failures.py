@@ -46,7 +46,7 @@ def test_a_refused_connection_is_tried_again_and_told() -> None:
     assert body_of(client.data) == BEFORE_HEADERS + reason
     assert len(mesh.reactor.dialled) == 3
     (record,) = mesh.sink.requests
-    assert (record.flags, record.attempts) == ("URX,UF", 3)
+    assert (record.flags, record.attempts) == ("UF,URX", 3)
     assert record.details == (
         "upstream_reset_before_response_started{remote_connection_failure|"
         "delayed_connect_error:_Connection_refused}"
@@ -152,7 +152,7 @@ def test_each_try_has_its_own_timeout() -> None:
     mesh.reactor.advance(1)
     assert status_of(client.data) == 504
     assert (mesh.sink.requests[0].flags, mesh.sink.requests[0].details) == (
-        "URX,UT",
+        "UT,URX",
         "upstream_per_try_timeout",
     )
     assert len(mesh.app.ends) == 2

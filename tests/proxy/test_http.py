@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devmesh.model.port import Protocol
+from devmesh.snapshot.cluster import Endpoint
+from devmesh.snapshot.network import MARK_HOP
 from devmesh.snapshot.proxy import MtlsMode
 from tests.proxy.meshes import (
     APP,
@@ -202,6 +206,21 @@ def test_websockets_are_carried_both_ways() -> None:
     assert {record.status for record in mesh.sink.requests} == {101}
 
 
+def test_what_a_client_says_before_the_server_agreed_to_upgrade_is_carried_too() -> None:
+    def agree(data: bytes) -> bytes | None:
+        if data.endswith(b"\r\n\r\n"):
+            return b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+        return data[-5:]
+
+    mesh = Mesh(SECURE, App(agree))
+    client = mesh.client()
+    client.connection.send(
+        b"GET /ws HTTP/1.1\r\nhost: b\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nearly"
+    )
+    mesh.reactor.settle()
+    assert client.data.endswith(b"\r\n\r\nearly")
+
+
 def test_other_upgrades_are_refused() -> None:
     mesh = Mesh()
     answer = mesh.call(GET.replace(b"\r\n\r\n", b"\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\n"))
@@ -268,6 +287,30 @@ def test_a_large_upload_is_streamed_and_a_slow_application_slows_the_client() ->
     mesh.app.ends[0].connection.resume()
     mesh.reactor.settle()
     assert status_of(client.data) == 200
+
+
+def test_a_body_larger_than_a_buffer_waits_for_the_handshake_and_goes_on() -> None:
+    size = 300_000
+    mesh = Mesh(SECURE, App(lambda data: OK if len(data) > size else None))
+    client = mesh.client()
+    client.connection.send(post(b"x" * size))
+    mesh.reactor.settle()
+    assert status_of(client.data) == 200
+
+
+def test_an_endpoint_that_is_a_services_name_leads_into_the_mesh() -> None:
+    """A ServiceEntry may name a Service; its pods can be reached in their own namespaces alone."""
+    name, address = "b.default.svc.cluster.local", "240.240.0.9"
+    there = Endpoint(name, APP[1])
+    mesh = Mesh(
+        replace(
+            snapshot(clusters=(cluster(there),)),
+            names={name: (address,)},
+            backends={(address, APP[1]): (APP,)},
+        )
+    )
+    assert status_of(mesh.call(GET)) == 200
+    assert mesh.reactor.dialled[0] == ("b", *APP, MARK_HOP)
 
 
 def test_strict_resets_plain_text() -> None:
