@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,14 +35,19 @@ class Answer:
 
 
 class Directory:
-    """The names of one snapshot. Short names depend on the asker's namespace, as a search list's would."""
+    """The names of one snapshot. Short names depend on the asker's namespace, as a search list's would.
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    Args:
+        meshed: For who is in the mesh. Without a proxy a ServiceEntry's virtual address leads nowhere: as
+            beside Istio, such askers know Services and pods alone, and the world tells them the rest.
+    """
+
+    def __init__(self, snapshot: Snapshot, *, meshed: bool = True) -> None:
         self._snapshot = snapshot
-        self._names = snapshot.names
-        self._aliases = snapshot.aliases
         self._domain = snapshot.mesh.domain
         self._services = f"svc.{self._domain}"
+        self._names = snapshot.names if meshed else self._of_services(snapshot.names)
+        self._aliases = snapshot.aliases
         none = message.authority_record(self._domain)
         self._no_such_name = Answer(message.NXDOMAIN, authority=(none,))
         self._no_such_record = Answer(authority=(none,))
@@ -99,6 +104,9 @@ class Directory:
         records = [message.address_record(address) for address in addresses]
         wanted = tuple(record for record in records if kind in (record.type, message.ANY))
         return Answer(records=wanted) if wanted else self._no_such_record
+
+    def _of_services(self, names: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        return {name: found for name, found in names.items() if name.endswith(f".{self._services}")}
 
     def _alias(self, name: str, namespace: str) -> str | None:
         """Return what an ExternalName Service stands for."""
@@ -204,7 +212,8 @@ class Directory:
     def _by_address(self) -> dict[str, str]:
         services: dict[str, str] = {}
         for host, service in self._snapshot.services.items():
-            services |= dict.fromkeys(_virtual(service), host)
+            if host in self._names:
+                services |= dict.fromkeys(_virtual(service), host)
         pods = {
             address: f"{_dashed(address)}.{instance.namespace}.pod.{self._domain}"
             for instance in self._snapshot.instances.values()

@@ -22,6 +22,7 @@ from devmesh.runtime.dns.message import MalformedQuery, Query
 from devmesh.runtime.dns.resolvconf import HostServers
 from devmesh.runtime.network.pod import NameSockets
 from devmesh.snapshot.feed import SnapshotFeed
+from devmesh.snapshot.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ class DnsServer:
         self._feed = feed
         self._servers = servers or HostServers()
         self._port = port
-        self._directory = Directory(feed.current)
         self._version = feed.current
+        self._directories = self._made(feed.current)
         self._epoll = select.epoll()
         self._arrivals: dict[int, Callable[[], None]] = {}
         self._pods: dict[str, _Pod] = {}
@@ -117,11 +118,15 @@ class DnsServer:
         self._arrivals[sock.fileno()] = arrive
         self._epoll.register(sock, select.EPOLLIN)
 
-    def _current(self) -> Directory:
+    def _current(self, *, meshed: bool = True) -> Directory:
         if self._feed.current is not self._version:
             self._version = self._feed.current
-            self._directory = Directory(self._version)
-        return self._directory
+            self._directories = self._made(self._version)
+        return self._directories[meshed]
+
+    def _made(self, snapshot: Snapshot) -> tuple[Directory, Directory]:
+        """Return the names for those outside the mesh, and for those in it."""
+        return Directory(snapshot, meshed=False), Directory(snapshot)
 
     def _read_datagrams(self, pod: _Pod, sock: socket.socket) -> None:
         for _ in range(_BURST):
@@ -200,7 +205,8 @@ class DnsServer:
             return Answer(records=(record,) if query.type in (message.A, message.ANY) else ())
         instance = self._feed.current.instances.get(pod.sockets.instance)
         namespace = instance.namespace if instance is not None else pod.sockets.namespace
-        return self._current().answer(query.name, query.type, namespace)
+        meshed = instance is None or instance.meshed
+        return self._current(meshed=meshed).answer(query.name, query.type, namespace)
 
     def _accept(self, pod: _Pod, listener: socket.socket) -> None:
         for _ in range(_BURST):

@@ -44,6 +44,14 @@ def test_the_names_of_a_service(name: str, namespace: str) -> None:
     assert texts_of(name, namespace=namespace) == ["240.240.0.1"]
 
 
+def test_who_is_outside_the_mesh_knows_services_and_not_what_serviceentries_add() -> None:
+    outside = Directory(MESH, meshed=False)
+    assert outside.addresses("reviews", "default") == ("240.240.0.1",)
+    assert Directory(MESH).addresses("api.example.com", "default") == ("240.240.0.2",)
+    assert outside.addresses("api.example.com", "default") is None
+    assert outside.addresses("x.example.org", "default") is None
+
+
 @pytest.mark.parametrize("name", ["reviews", "unknown", "reviews.elsewhere.com"])
 def test_a_short_name_means_the_askers_own_namespace(name: str) -> None:
     assert asked(name, namespace="other") is None  # the pod's own resolver is asked
