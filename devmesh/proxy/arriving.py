@@ -158,9 +158,10 @@ class TcpArrival:
         cluster = proxy.outbound.clusters.get(name)
         if cluster is None or name == BLACK_HOLE:
             session = TcpSession(plane, self._connection, self._record(cluster, None, route), _NO_LIMITS)
-            session.fail(
-                "NC" if cluster is None else "UH", details="cluster_not_found" if cluster is None else ""
-            )
+            if cluster is None:
+                session.fail("NC", details="cluster_not_found")
+            else:
+                session.fail("UH", reset=True)
             return
         state = plane.state(proxy.instance.id).cluster(name)
         endpoint: Endpoint | None

@@ -66,13 +66,16 @@ class TcpSession(Owner):
             return
         self._timer = self._plane.reactor.deadline(self._limits.connect_timeout, self._too_slow)
 
-    def fail(self, flags: str, reason: str = "", details: str = "") -> None:
-        """There is nowhere to go: the client's connection ends."""
+    def fail(self, flags: str, reason: str = "", details: str = "", *, reset: bool = False) -> None:
+        """There is nowhere to go: the client's connection ends, by a reset if that is asked for."""
         record = self._record
         record.flags, record.transport_failure, record.details = flags, reason, details
         self._plane.sink.opened(record)
         self._finish(0, 0)
-        self._client.close()
+        if reset:
+            self._client.abort()
+        else:
+            self._client.close()
 
     # -- as the owner of the connection that is being made, and of the client's meanwhile --
 

@@ -107,7 +107,7 @@ class Upstream(Owner):
         if exchange is None:
             return
         if established:
-            exchange.failed("connection-termination", reason, started=True)
+            exchange.failed("connection-termination", _of_tls(reason), started=True)
         else:
             if not reason.startswith(("TLS error", CONNECT_TIMEOUT)):
                 reason = f"delayed connect error: {reason}"
@@ -156,7 +156,10 @@ class Upstream(Owner):
             return
         if is_stale and exchange.request.method in IDEMPOTENT and exchange.again():
             return
-        exchange.failed("connection-termination", error, started=True)
+        if silent:
+            exchange.failed("connection-termination", _of_tls(error), started=True)
+        else:  # Envoy: a message that has begun and is cut off is one that is malformed
+            exchange.failed("protocol-error", "", started=True)
 
     def _head(self, exchange: Exchange, data: bytes) -> None:
         while True:
@@ -245,6 +248,11 @@ class Upstream(Owner):
             self._misbehaved(exchange, Malformed("http1.codec_error"))
             return
         exchange.switch(head, rest)
+
+
+def _of_tls(reason: str) -> str:
+    """Return why a connection that was up broke, as far as Envoy tells that."""
+    return reason if reason.startswith("TLS error") else ""
 
 
 def body_is_whole(body: Body, exchange: Exchange, error: str) -> bool:

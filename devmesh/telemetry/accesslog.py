@@ -247,7 +247,7 @@ _PLAIN: dict[str, Operator] = {
     "RESPONSE_FLAGS": lambda r: r.flags or "-",
     "RESPONSE_CODE_DETAILS": lambda r: r.details.replace(" ", "_"),
     "CONNECTION_TERMINATION_DETAILS": lambda r: r.termination.replace(" ", "_"),
-    "UPSTREAM_TRANSPORT_FAILURE_REASON": lambda r: r.transport_failure,
+    "UPSTREAM_TRANSPORT_FAILURE_REASON": lambda r: r.transport_failure.replace(" ", "_"),
     "BYTES_RECEIVED": lambda r: r.bytes_received,
     "BYTES_SENT": lambda r: r.bytes_sent,
     "DURATION": lambda r: _milliseconds(r.duration),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.applications import Applications, applications
 from tests.e2e.bookinfo import Bookinfo, running
 
 
@@ -30,3 +31,24 @@ def bookinfo(mesh: Bookinfo) -> Iterator[Bookinfo]:
     mesh.clean()
     yield mesh
     mesh.clean()
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param("process", marks=[pytest.mark.netns, pytest.mark.slow]),
+        pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow]),
+    ],
+)
+def apps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applications]:
+    """A mesh of `apps/` in each runtime."""
+    runtime = str(request.param)
+    with applications(runtime, tmp_path_factory.mktemp(f"apps-{runtime}")) as found:
+        yield found
+
+
+@pytest.fixture
+def clean(apps: Applications) -> Iterator[Applications]:
+    """That mesh, with no rule in it."""
+    yield apps
+    apps.clean()
