@@ -91,7 +91,7 @@ def test_what_the_proxy_answers_itself_has_no_upstream() -> None:
     )
     assert line(refused) == (
         '[2026-03-01T12:00:00.000Z] "GET /reviews/0 HTTP/1.1" 503 UF,URX '
-        'upstream_reset_before_response_started{connection_failure} - "delayed connect error: 111" '
+        'upstream_reset_before_response_started{connection_failure} - "delayed_connect_error:_111" '
         '0 295 0 - "-" "-" "-" "reviews:9080" "-" outbound|9080||reviews.default.svc.cluster.local '
         "- - - - default\n"
     )
