@@ -146,11 +146,11 @@ class Exchange:
                 self._held = None  # too much to try again
         if upstream is not None:
             upstream.connection.send(piece)
-            if upstream.connection.pending > HIGH:
-                self.server.hold()
-            if uploaded:
+            if uploaded:  # what comes after it is no part of this request: there is nothing to hold
                 self._arm()
-        elif self._held_size > MAX_REPLAY:
+            elif upstream.connection.pending > HIGH:
+                self.server.hold()
+        elif not uploaded and self._held_size > MAX_REPLAY:
             self.server.hold()
 
     def upload_drained(self) -> None:

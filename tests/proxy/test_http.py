@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devmesh.model.port import Protocol
+from devmesh.proxy.reactor import Connection
 from devmesh.snapshot.cluster import Endpoint
 from devmesh.snapshot.network import MARK_HOP
 from devmesh.snapshot.proxy import MtlsMode
@@ -296,6 +297,25 @@ def test_a_body_larger_than_a_buffer_waits_for_the_handshake_and_goes_on() -> No
     client.connection.send(post(b"x" * size))
     mesh.reactor.settle()
     assert status_of(client.data) == 200
+
+
+def test_a_connection_whose_upload_ended_in_full_buffers_serves_the_next_request() -> None:
+    """Of this size the last piece is the first that finds the application's buffers full."""
+    mesh = Mesh(app=App(lambda data: OK if data.endswith((b"x", b"\r\n\r\n")) else None))
+    client, accept = mesh.client(), mesh.app
+
+    def slow(connection: Connection) -> None:
+        accept(connection)
+        connection.pause()
+
+    mesh.reactor.serve(None, *APP, slow)
+    client.connection.send(post(b"-" * 327_500 + b"x"))
+    mesh.reactor.settle()
+    mesh.app.ends[0].connection.resume()
+    mesh.reactor.settle()
+    client.connection.send(GET)
+    mesh.reactor.settle()
+    assert client.data.count(b"HTTP/1.1 200 OK") == 2
 
 
 def test_an_endpoint_that_is_a_services_name_leads_into_the_mesh() -> None:
