@@ -19,6 +19,8 @@ OWN_NETWORKS = tuple(
     map(ipaddress.ip_network, ("240.240.0.0/16", "2001:2::/48", "10.244.0.0/16", "fd00:10:244::/64"))
 )
 
+_NDOTS = 5  # Kubernetes: names with as many dots are taken as they are
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -130,13 +132,14 @@ class Directory:
         return name == self._domain or name.endswith((f".{self._domain}", ".svc"))
 
     def _expansions(self, name: str, namespace: str) -> tuple[str, ...]:
-        """What a search list would have made of a name."""
-        dots = name.count(".")
-        if dots == 0:
-            return (f"{name}.{namespace}.{self._services}",)
-        if name.endswith(".svc"):
-            return (f"{name}.{self._domain}",)
-        return (f"{name}.{self._services}",) if dots == 1 else ()
+        """What a pod's search list would have made of a name: containers of a Docker engine have none."""
+        if name.count(".") >= _NDOTS:
+            return ()
+        return (
+            f"{name}.{namespace}.{self._services}",
+            f"{name}.{self._services}",
+            f"{name}.{self._domain}",
+        )
 
     def _known(self, name: str) -> str | None:
         """Return the key that `name` is, or the most specific wildcard over it."""

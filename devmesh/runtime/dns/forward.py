@@ -25,10 +25,12 @@ async def ask(
 ) -> bytes | None:
     """Send a query on, under an id and from a port of its own, and return the answer to its asker.
 
-    Each server is tried in turn, twice around. None: nobody answered.
+    Each server is tried in turn, twice around; the second time by UDP, since many small servers (of homes,
+    of virtual machines) speak nothing else. None: nobody answered.
     """
     refusal = None
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
+        by_tcp = by_tcp and not turn
         for server in servers:
             reply = None
             identity = secrets.randbits(16)

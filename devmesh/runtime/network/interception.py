@@ -106,6 +106,7 @@ class Interceptor:
                 selection,
                 self._surroundings(),
                 own_resolver=pod.adopted,
+                resolvers=tuple(map(ip_network, nameservers)),
                 owner=f"devmesh {os.getpid()} {pod.instance}",
             )
             if pod.adopted:  # a run that crashed may have left its rules

@@ -58,6 +58,7 @@ def pod_rules(
     around: Surroundings,
     *,
     own_resolver: bool = False,
+    resolvers: tuple[Network, ...] = (),
     owner: str = "",
 ) -> list[Message]:
     """Return the messages that make a pod's table, in one batch.
@@ -65,6 +66,9 @@ def pod_rules(
     Args:
         own_resolver: What listens on 127.0.0.1:53 is the pod's own and is left alone; otherwise such
             queries come from a resolv.conf of the host's and are ours.
+        resolvers: Only queries to these are taken over; empty: all. Docker's resolver, asked for a name of
+            the world, asks others *from inside the namespace*: it must not be led back to us, and so to
+            itself.
         owner: Shown as the table's comment.
     """
     messages = [
@@ -79,7 +83,7 @@ def pod_rules(
     chains = {
         SERVICES: [nftables.dispatch(SERVICES_V4, 4), nftables.dispatch(SERVICES_V6, 6)],
         _DIRECT: _direct(ports, around),
-        "out": [*_own(ports), *_dns(ports, selection, own_resolver), *_out(ports, selection)],
+        "out": [*_own(ports), *_dns(ports, selection, own_resolver, resolvers), *_out(ports, selection)],
         "in": _in(ports, selection),
     }
     for chain, rules in chains.items():
@@ -94,14 +98,17 @@ def _own(ports: Ports) -> Iterator[list[bytes]]:
         yield [*nftables.mark_is(MARK_HOP), *_TCP, *nftables.redirect(ports.inbound)]
 
 
-def _dns(ports: Ports, selection: Selection, own_resolver: bool) -> Iterator[list[bytes]]:
+def _dns(
+    ports: Ports, selection: Selection, own_resolver: bool, resolvers: tuple[Network, ...]
+) -> Iterator[list[bytes]]:
     if ports.dns is None or not selection.redirect_dns:
         return
     for protocol in (_UDP, _TCP):
         if own_resolver:
             own = [*nftables.target_in(_RESOLVER), *protocol, *nftables.port_is(53)]
             yield [*own, decide(Verdict.RETURN)]
-        yield [*protocol, *nftables.port_is(53), *nftables.redirect(ports.dns)]
+        for asked in map(nftables.target_in, resolvers) if resolvers else ([],):
+            yield [*asked, *protocol, *nftables.port_is(53), *nftables.redirect(ports.dns)]
 
 
 def _out(ports: Ports, selection: Selection) -> Iterator[list[bytes]]:

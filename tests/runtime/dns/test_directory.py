@@ -109,6 +109,12 @@ def test_a_headless_service_is_its_pods() -> None:
     assert texts_of("10-244-0-4.database.data.svc.cluster.local") == ["10.244.0.4"]
 
 
+@pytest.mark.parametrize("name", ["db-0.database", "db-0.database.data", "db-0.database.data.svc"])
+def test_a_pods_short_names_need_no_search_list(name: str) -> None:
+    """Containers of a Docker engine have none."""
+    assert texts_of(name, namespace="data") == ["10.244.0.3"]
+
+
 def test_the_name_of_a_pod_by_its_address() -> None:
     assert texts_of("10-244-0-2.default.pod.cluster.local") == ["10.244.0.2"]
     assert texts_of("fd00-10-244--3.data.pod.cluster.local", "AAAA") == ["fd00:10:244::3"]
