@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+
+from devmesh.api.kube.errors import no_such_path
 
 if TYPE_CHECKING:
     from quart import Response
@@ -42,6 +45,8 @@ async def _serve(folder: Path, path: str) -> Response:
 
     file = _inside(folder, path)
     name = path
+    if file is None and path and "application/json" in request.headers.get("Accept", ""):
+        return Response(json.dumps(no_such_path().status()), status=404, content_type="application/json")
     if file is None and not _is_page(path):
         return Response("there is no such file\n", status=404, content_type="text/plain; charset=utf-8")
     if file is None:

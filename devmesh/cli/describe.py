@@ -110,7 +110,7 @@ def _container(container: Raw, state: Raw) -> Iterator[str]:
     if state.get("lastState"):
         yield from _state("Last State", state["lastState"])
     yield _field("Ready", state.get("ready", False), 4)
-    yield _field("Restart Count", state.get("restartCount", 0), 4)
+    yield f"    Restart Count:  {state.get('restartCount', 0)}"
     for entry in container.get("env") or ():
         yield _field("Env", f"{entry['name']}={entry.get('value', '(from a reference)')}", 4)
     for mount in container.get("volumeMounts") or ():

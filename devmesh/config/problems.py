@@ -65,7 +65,7 @@ class Malformed(Refused):
         unknown = all(cause.reason == UNKNOWN for cause in causes)
         said = ", ".join(c.message if c.reason == UNKNOWN else str(c) for c in causes)
         super().__init__(
-            f'{kind.kind} in version "{version}" cannot be handled as a {kind.kind}: '
+            f'{kind.kind} in version "{version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: '
             f"{'strict decoding error: ' if unknown else ''}{said}",
             causes,
         )
@@ -78,6 +78,7 @@ class Invalid(Refused):
         causes = tuple(causes)
         said = str(causes[0]) if len(causes) == 1 else f"[{', '.join(map(str, causes))}]"
         what = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+        self.name = name
         super().__init__(f'{what} "{name}" is invalid: {said}', causes)
 
 

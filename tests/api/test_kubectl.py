@@ -88,6 +88,32 @@ def test_a_rule_that_is_broken_is_told_with_its_field(served: Served) -> None:
     assert 'Service "Upper" is invalid: metadata.name: Invalid value' in done.stderr
 
 
+def test_a_rule_that_is_broken_is_told_with_the_name_of_the_resource(served: Served) -> None:
+    given = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 99999}]}\n"
+    done = served.kubectl("apply", "-f", "-", given=given, check=False)
+    assert done.stderr.startswith('The Service "web" is invalid: ')
+    assert "spec.ports[0].port: Invalid value: 99999" in done.stderr
+
+
+def test_a_version_is_told_without_its_group(served: Served) -> None:
+    done = served.kubectl("apply", "-f", "-", given=route("wrong", field="routes"), check=False)
+    assert 'VirtualService in version "v1beta1" cannot be handled as a VirtualService: strict' in done.stderr
+
+
+def test_a_kind_that_nobody_knows_is_told_by_kubectl(served: Served) -> None:
+    given = "apiVersion: example.com/v1\nkind: Nothing\nmetadata: {name: a}\n"
+    done = served.kubectl("apply", "-f", "-", given=given, check=False)
+    assert 'no matches for kind "Nothing" in version "example.com/v1"' in done.stderr
+
+
+def test_a_patch_whose_test_fails_is_refused_with_the_test(served: Served) -> None:
+    served.kubectl("create", "configmap", "tested")
+    patch = '[{"op": "test", "path": "/metadata/name", "value": "x"}]'
+    done = served.kubectl("patch", "configmap", "tested", "--type=json", "-p", patch, check=False)
+    assert done.stderr.startswith("The request is invalid: the server rejected our request")
+    assert "/metadata/name" in done.stderr
+
+
 def test_create_refuses_what_is_there(served: Served) -> None:
     served.kubectl("create", "-f", "-", given=route("twice"))
     done = served.kubectl("create", "-f", "-", given=route("twice"), check=False)

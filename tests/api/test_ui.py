@@ -30,6 +30,12 @@ async def test_every_page_is_the_one_page(client: Any, path: str) -> None:
     assert answer.headers["Cache-Control"] == "no-cache"
 
 
+async def test_a_client_that_wants_json_gets_no_page(client: Any) -> None:
+    answer = await client.get("/nothing", headers={"Accept": "application/json, */*"})
+    assert answer.status_code == 404
+    assert (await answer.get_json())["message"] == "the server could not find the requested resource"
+
+
 async def test_assets_are_kept_for_ever(client: Any) -> None:
     answer = await client.get("/assets/index-1a2b.js")
     assert await answer.get_data() == b"code"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from devmesh.config.kinds import Kind
-from devmesh.config.problems import UNKNOWN, Cause, Malformed, Refused
+from devmesh.config.problems import UNKNOWN, Cause, Invalid, Malformed, Refused
 from devmesh.config.store import AlreadyExists, Conflict, Expired, Forbidden, NotFound
 
 REASONS = {
@@ -99,6 +99,8 @@ def translated(error: Exception, kind: Kind, name: str) -> ApiError:
             )
         case Refused(causes=causes):
             details["kind"] = kind.kind
+            if isinstance(error, Invalid):  # when it is created, the URL has no name yet
+                details["name"] = error.name
             return ApiError(422, str(error), details={**details, "causes": _causes(causes)})
         case Forbidden():
             return ApiError(403, str(error), details=details)

@@ -81,9 +81,10 @@ class OpenApi:
 
 
 _INFO = {"title": "devmesh", "version": "v1"}
-_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-# What kubectl before 1.27 validates against: swagger, info and paths, and no definition, so that it
-# leaves validation to the server.
+_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+# It is asked for with an "@" before its version; kubectl refuses to parse that as the type of an answer.
+# kubectl before 1.27 validates by this document, and a newer one where it knows no such kind: swagger, info
+# and paths, and no definition, so that validation is left to the server.
 _EMPTY_V2 = b"\x0a\x032.0\x12\x0d\x0a\x07devmesh\x12\x02v1\x42\x00"
 
 

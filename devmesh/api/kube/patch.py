@@ -152,5 +152,4 @@ def _refused(what: str) -> ApiError:
     return ApiError(
         422,
         f"the server rejected our request due to an error in our request: {what}",
-        details={"causes": [{"message": what, "reason": "FieldValueInvalid"}]},
     )

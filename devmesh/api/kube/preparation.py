@@ -34,8 +34,9 @@ def fitting(raw: Raw, target: Target) -> Raw:
         raise bad_request("metadata has to be an object")
     given_kind, given_version = raw.get("kind") or kind.kind, raw.get("apiVersion") or target.api_version
     if given_kind != kind.kind:
+        version = given_version.rpartition("/")[2]
         raise bad_request(
-            f'{given_kind} in version "{given_version}" cannot be handled as a {kind.kind}: '
+            f'{given_kind} in version "{version}" cannot be handled as a {kind.kind}: '
             f"the kind in the data does not match the URL"
         )
     if given_version != target.api_version:
