@@ -157,7 +157,6 @@ async def spawn(
         LaunchFailed: A step failed; nothing is left of it.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    report = trio.lowlevel.FdStream(reading)
     try:
         async with turn or trio.Lock():
             launcher = _start_launcher(launch, writing, stdin, stdout, stderr)
@@ -169,7 +168,7 @@ async def spawn(
     child: Child | None = None
     lines: list[str] = []
     try:
-        async with report:
+        async with trio.lowlevel.FdStream(reading) as report:
             data = b""
             async for piece in report:
                 data += piece
