@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -55,8 +56,9 @@ class Progress:
 
     def _line(self, mark: str, colour: str, text: str) -> None:
         elapsed = click.style(f"{time.monotonic() - self._started:5.1f}s", fg=DIM)
-        click.echo(f"{elapsed}  {click.style(mark, fg=colour)} {text}", err=True)
-        sys.stderr.flush()
+        with suppress(OSError):  # stderr is a file on a full disk
+            click.echo(f"{elapsed}  {click.style(mark, fg=colour)} {text}", err=True)
+            sys.stderr.flush()
 
     @staticmethod
     def _name(workload: Mapping[str, Any]) -> str:

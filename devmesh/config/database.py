@@ -12,7 +12,8 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,17 +42,27 @@ Name = tuple[str, str, str, str]
 """Group, kind, namespace, name."""
 
 
+class StoreUnwritable(OSError):
+    """The disk is full, or the file cannot be written for another reason; what it held is untouched."""
+
+
 class Database:
-    """One file, readable by its owner alone; a damaged one is set aside, and a new one begun."""
+    """One file, readable by its owner alone; a damaged one is set aside, and a new one begun.
+
+    While the disk is full, what devmesh itself writes waits in memory, and what others write is refused.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writes = 0
         self._checkpoint: threading.Thread | None = None
+        self._waiting: dict[tuple[str, Name], Callable[[], None]] = {}
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.parent.chmod(0o700)
         try:
             self._db = _open(path)
+        except sqlite3.OperationalError as error:
+            raise _unwritable(path, error) from error
         except sqlite3.DatabaseError as error:
             aside = path.with_suffix(f".broken-{os.getpid()}")
             log.error("store is damaged and was set aside", extra={"path": str(aside), "error": str(error)})
@@ -81,24 +92,53 @@ class Database:
             found = tuple(Difference(**difference) for difference in json.loads(text))
             yield Change(version, time, manager, type_, group, kind, namespace, name, found)
 
-    def write(self, row: Row, change: Change | None) -> None:
-        """Keep an object at its new version."""
-        *key, version, raw, manager = row
-        with self._transaction(version):
-            self._db.execute(
-                "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?)",
-                (*key, version, json.dumps(raw, separators=(",", ":")), manager),
-            )
-            self._keep(change)
+    def write(self, row: Row, change: Change | None, *, may_wait: bool = False) -> None:
+        """Keep an object at its new version.
 
-    def delete(self, group: str, kind: str, namespace: str, name: str, version: int, change: Change) -> None:
-        """Forget an object."""
-        with self._transaction(version):
-            self._db.execute(
-                'delete from objects where "group" = ? and kind = ? and namespace = ? and name = ?',
-                (group, kind, namespace, name),
-            )
-            self._keep(change)
+        Args:
+            may_wait: Where it cannot be written, do it later: with the next write that can.
+
+        Raises:
+            StoreUnwritable: It cannot, and may not wait.
+        """
+        *key, version, raw, manager = row
+
+        def write() -> None:
+            with self._transaction(version):
+                self._db.execute(
+                    "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?)",
+                    (*key, version, json.dumps(raw, separators=(",", ":")), manager),
+                )
+                self._keep(change)
+
+        self._do(("object", row[:4]), write, may_wait)
+
+    def delete(
+        self,
+        group: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        version: int,
+        change: Change,
+        *,
+        may_wait: bool = False,
+    ) -> None:
+        """Forget an object.
+
+        Raises:
+            StoreUnwritable: As `write`.
+        """
+
+        def delete() -> None:
+            with self._transaction(version):
+                self._db.execute(
+                    'delete from objects where "group" = ? and kind = ? and namespace = ? and name = ?',
+                    (group, kind, namespace, name),
+                )
+                self._keep(change)
+
+        self._do(("object", (group, kind, namespace, name)), delete, may_wait)
 
     def applied(self) -> Iterator[tuple[str, Name, str]]:
         """Yield what was applied from files: file, object, hash of the document."""
@@ -106,33 +146,62 @@ class Database:
             yield file, (group, kind, namespace, name), digest
 
     def set_applied(self, file: str, name: Name, digest: str | None) -> None:
-        """Remember, or forget, what was applied from a file."""
-        if digest is None:
-            self._db.execute(
-                'delete from applied where (file, "group", kind, namespace, name) = (?, ?, ?, ?, ?)',
-                (file, *name),
-            )
-        else:
-            self._db.execute(
-                "insert or replace into applied values (?, ?, ?, ?, ?, ?)", (file, *name, digest)
-            )
+        """Remember, or forget, what was applied from a file; later, where it cannot be written now."""
+
+        def apply() -> None:
+            if digest is None:
+                self._db.execute(
+                    'delete from applied where (file, "group", kind, namespace, name) = (?, ?, ?, ?, ?)',
+                    (file, *name),
+                )
+            else:
+                self._db.execute(
+                    "insert or replace into applied values (?, ?, ?, ?, ?, ?)", (file, *name, digest)
+                )
+
+        self._do((file, name), apply, True)
+
+    def _do(self, key: tuple[str, Name], action: Callable[[], None], may_wait: bool) -> None:
+        try:
+            for waiting in tuple(self._waiting):
+                self._waiting[waiting]()
+                del self._waiting[waiting]
+            action()
+        except sqlite3.OperationalError as error:
+            if not may_wait:
+                raise _unwritable(self._path, error) from error
+            if not self._waiting:
+                log.error("%s", _unwritable(self._path, error))
+            self._waiting[key] = action  # in place of an older one of the same object
 
     def close(self) -> None:
         """Put everything into the one file; the store is closed."""
         if self._checkpoint is not None:
             self._checkpoint.join()
+        for action in self._waiting.values():
+            with suppress(sqlite3.OperationalError):
+                action()
         self._db.close()
 
-    def _transaction(self, version: int) -> sqlite3.Connection:
+    @contextmanager
+    def _transaction(self, version: int) -> Iterator[None]:
+        reserved = self._reserved
         self._db.execute("begin immediate")
-        if version >= self._reserved:
-            self._reserved = version + _RESERVED_VERSIONS
-            self._db.execute("delete from versions")
-            self._db.execute("insert into versions values (?)", (self._reserved,))
+        try:
+            if version >= reserved:
+                self._reserved = version + _RESERVED_VERSIONS
+                self._db.execute("delete from versions")
+                self._db.execute("insert into versions values (?)", (self._reserved,))
+            yield
+            self._db.execute("commit")
+        except BaseException:
+            self._reserved = reserved
+            if self._db.in_transaction:  # a full disk may have rolled it back already
+                self._db.execute("rollback")
+            raise
         self._writes += 1
         if self._writes % _WRITES_PER_CHECKPOINT == 0:
             self._start_checkpoint()
-        return self._db
 
     def _keep(self, change: Change | None) -> None:
         if change is None:
@@ -152,6 +221,10 @@ class Database:
         if self._checkpoint is None or not self._checkpoint.is_alive():
             self._checkpoint = threading.Thread(target=_checkpoint, args=(self._path,), daemon=True)
             self._checkpoint.start()
+
+
+def _unwritable(path: Path, error: sqlite3.Error) -> StoreUnwritable:
+    return StoreUnwritable(f"the store {path} cannot be written: {error}; make room, and try again")
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -23,6 +23,9 @@ KEPT_EVENT_OBJECTS = 2_000
 EVENT_SECONDS = 3_600.0
 """How many objects of the kind Event are kept, and how long (Kubernetes: --event-ttl)."""
 
+FILE = "file:"
+"""How the managers of files begin."""
+
 OWN = "devmesh"
 """The manager of what devmesh's own parts write; it does not count as somebody's change."""
 
@@ -83,12 +86,13 @@ class Holding:
         metadata = {**raw["metadata"], "resourceVersion": str(self.version)}
         raw = {**raw, "apiVersion": key.kind.api_version, "kind": key.kind.kind, "metadata": metadata}
         after = Stored(key, raw, self.version)
-        if before is None or (not quiet and manager != OWN):
-            self._managers[key] = manager
+        counts = before is None or (not quiet and manager != OWN)
+        last = manager if counts else self._managers.get(key, manager)
         change = None if quiet or key.kind is EVENT else self._change(after, before, manager)
         if self._db and key.kind is not EVENT:
             name = (key.kind.group, key.kind.kind, key.namespace, key.name)
-            self._db.write((*name, self.version, raw, self._managers.get(key, manager)), change)
+            self._db.write((*name, self.version, raw, last), change, may_wait=quiet or _is_known(manager))
+        self._managers[key] = last
         if change:
             self.history.add(change)
         self._hold(after)
@@ -105,10 +109,11 @@ class Holding:
         gone = Stored(key, {**before.raw, "metadata": metadata}, self.version)
         if key.kind is not EVENT:
             change = self._recorded(gone, manager, "DELETED")
-            self.history.add(change)
             if self._db:
                 kind = key.kind
-                self._db.delete(kind.group, kind.kind, key.namespace, key.name, self.version, change)
+                name = (kind.group, kind.kind, key.namespace, key.name)
+                self._db.delete(*name, self.version, change, may_wait=_is_known(manager))
+            self.history.add(change)
         del self._objects[key.kind][key.namespace, key.name]
         self._event_times.pop(key, None)
         self._managers.pop(key, None)
@@ -180,3 +185,8 @@ class Holding:
                 self._managers[stored.key] = manager
         for change in db.changes():
             self.history.add(change)
+
+
+def _is_known(manager: str) -> bool:
+    """Tell whether what `manager` wrote would be made again: by devmesh itself, or from the file it is in."""
+    return manager == OWN or manager.startswith(FILE)

@@ -2,15 +2,18 @@
 
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from devmesh.config import kinds
+from devmesh.config.database import StoreUnwritable
 from devmesh.config.kinds import BUILT_IN, Kinds
 from devmesh.config.store import Expired, Store
 
@@ -154,3 +157,53 @@ def test_history_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     again = open_store(tmp_path / "store.db")
     assert len(list(again.history)) < 200
     again.close()
+
+
+def fill_disk(store: Store) -> sqlite3.Connection:
+    """Let SQLite find no room for another page, as on a full disk; return its connection."""
+    assert store._held._db
+    database = store._held._db._db
+    (pages,) = database.execute("pragma page_count").fetchone()
+    database.execute(f"pragma max_page_count = {pages}")
+    return database
+
+
+LARGE = {"x": "y" * 100_000}
+
+
+def test_a_full_disk_refuses_what_others_write_and_keeps_all_the_rest(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store.db")
+    pod = store.create(kinds.POD, {"metadata": {"name": "a"}, "spec": {}})
+    database = fill_disk(store)
+
+    with pytest.raises(StoreUnwritable, match=r"store.db cannot be written: .*full; make room"):
+        store.create(kinds.CONFIG_MAP, {"metadata": {"name": "a"}, "data": LARGE}, manager="kubectl")
+    assert store.get(kinds.CONFIG_MAP, "default", "a") is None
+    store.patch_status(pod.key, LARGE)
+    own = store.create(kinds.CONFIG_MAP, {"metadata": {"name": "own"}, "data": LARGE}).raw
+    assert (store.by_key(pod.key) or pod).raw["status"] == LARGE
+
+    database.execute("pragma max_page_count = 100000")
+    store.create(kinds.CONFIG_MAP, {"metadata": {"name": "b"}}, manager="kubectl")
+    store.close()
+    again = open_store(tmp_path / "store.db")
+    assert (again.by_key(pod.key) or pod).raw["status"] == LARGE
+    assert {stored.name for stored in again.list(kinds.CONFIG_MAP)} == {"own", "b"}
+    assert (again.get(kinds.CONFIG_MAP, "default", "own") or pod).raw == own
+    again.close()
+
+
+def test_a_store_that_cannot_be_written_is_not_taken_for_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    filled(path).close()
+    before = path.read_bytes()
+
+    def full(*args: object, **kwargs: object) -> NoReturn:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("devmesh.config.database.sqlite3.connect", full)
+    with pytest.raises(StoreUnwritable, match="disk is full"):
+        open_store(path)
+    assert (path.read_bytes(), [file.name for file in tmp_path.iterdir()]) == (before, ["store.db"])

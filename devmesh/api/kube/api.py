@@ -21,13 +21,14 @@ from devmesh.api.kube.reads import shaped
 from devmesh.api.kube.request import Answer, Request, as_json, encoded, refused, wanted
 from devmesh.api.kube.target import Target, parse
 from devmesh.api.kube.watch import watch
+from devmesh.config.database import StoreUnwritable
 from devmesh.config.kinds import POD
 from devmesh.config.problems import Refused
 from devmesh.config.store import AlreadyExists, Conflict, Expired, NotFound, Stored
 
 log = logging.getLogger(__name__)
 
-KNOWN = (ApiError, Refused, NotFound, AlreadyExists, Conflict, Expired)
+KNOWN = (ApiError, Refused, NotFound, AlreadyExists, Conflict, Expired, StoreUnwritable)
 STREAMS = ("exec", "attach", "portforward")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from devmesh.config.database import StoreUnwritable
 from devmesh.config.kinds import Kind
 from devmesh.config.problems import UNKNOWN, Cause, Invalid, Malformed, Refused
 from devmesh.config.store import AlreadyExists, Conflict, Expired, Forbidden, NotFound
@@ -110,6 +111,8 @@ def translated(error: Exception, kind: Kind, name: str) -> ApiError:
             return ApiError(409, str(error), details=details)
         case Expired():
             return ApiError(410, str(error))
+        case StoreUnwritable():
+            return ApiError(500, str(error))
         case NotFound():
             return ApiError(404, str(error), details=_missing(str(error), details))
     return ApiError(500, f"{type(error).__name__}: {error}")

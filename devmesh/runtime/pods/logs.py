@@ -7,11 +7,14 @@ of F for a part of a line whose end is still to come.
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +22,8 @@ import trio
 
 from devmesh.runtime.access import LogOptions
 from devmesh.runtime.pods.backend import Stream
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 10 << 20
 """Size at which a file is set aside; the one set aside before is dropped (kubelet: containerLogMaxSize)."""
@@ -34,10 +39,9 @@ class ContainerLog:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._clock = clock
-        self._file = path.open("ab", buffering=0)
+        self._file = _open(path)
         self._size = self._file.tell()
         self._rests: dict[Stream, bytes] = {}
         self._readers = trio.lowlevel.ParkingLot()
@@ -82,10 +86,20 @@ class ContainerLog:
         if self._size + len(data) > MAX_BYTES and self._size:
             self._file.close()
             self._path.replace(_set_aside(self._path))
-            self._file = self._path.open("ab", buffering=0)
+            self._file = _open(self._path)
             self._size = 0
-        self._size += self._file.write(data) or 0
+        with suppress(OSError):  # a full disk loses what is logged, and holds nothing up
+            self._size += self._file.write(data) or 0
         self._readers.unpark_all()
+
+
+def _open(path: Path) -> FileIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileIO(path, "ab")
+    except OSError as error:
+        log.error("what a container writes is lost: %s cannot be written: %s", path, error.strerror)
+        return FileIO(os.devnull, "ab")
 
 
 def _entries(head: bytes, line: bytes, last: bytes) -> Iterator[bytes]:

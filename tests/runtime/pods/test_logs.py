@@ -92,3 +92,17 @@ async def test_old_lines_go_and_readers_get_over_it(
     assert seen == b"first\n" + b"".join(b"%d\n" % number for number in range(200))
     assert sum(file.stat().st_size for file in (tmp_path / "logs").iterdir()) <= 2000
     assert (await text(log, tmp_path)).endswith("198\n199\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this kernel has no /dev/full")
+def test_a_full_disk_loses_lines_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "1.log"
+    path.symlink_to("/dev/full")
+    log = ContainerLog(path, lambda: NOW)
+    log.write("stdout", b"lost\n")
+    log.close()
+    (tmp_path / "file").touch()
+    log = ContainerLog(tmp_path / "file" / "1.log", lambda: NOW)
+    log.write("stdout", b"lost\n")
+    log.close()
+    assert "cannot be written: " in caplog.text
