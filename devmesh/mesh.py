@@ -139,7 +139,9 @@ class Mesh:
         self._shutdown, self._dirty = trio.Event(), trio.Event()
         self.ended = trio.Event()
         self._notices: list[Finding] = list(settings.file.findings)
-        self.gateways = Gateways(_free(settings.http_port), _free(settings.https_port))
+        self.gateways = Gateways(
+            _free(settings.http_port, "--http-port"), _free(settings.https_port, "--https-port")
+        )
         settings.state.create()
         self.store = Store(Kinds((*BUILT_IN, *WITHOUT_EFFECT)), settings.state.database)
         bootstrap(
@@ -226,6 +228,8 @@ class Mesh:
         await nursery.start(self.engine.run)
         nursery.start_soon(self._compile)
         nursery.start_soon(self.certificates.run)
+        if self.runtime_name == "process":
+            nursery.start_soon(_sweep_containers, self.settings.state.name)
         await nursery.start(self.runtime.run)
         nursery.start_soon(self.files.run, self._report)
         await nursery.start(self._serve, bound, credentials)
@@ -446,34 +450,51 @@ def sweep_leftovers(state: StateDir) -> int:
 
     Processes and their namespaces end with devmesh; containers do not.
     """
+    shutil.rmtree(state.pods, ignore_errors=True)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        state.run_file.unlink()
+    return trio.run(_sweep_containers, state.name)
+
+
+async def _sweep_containers(mesh: str) -> int:
+    """Remove the containers and the network of a mesh, where a Docker engine has any."""
+    if not await trio.to_thread.run_sync(_has_containers, mesh):
+        return 0
     from devmesh.runtime.docker.backend import sweep
     from devmesh.runtime.docker.engine import Engine as DockerEngine
 
-    shutil.rmtree(state.pods, ignore_errors=True)
-    with suppress(FileNotFoundError):
-        state.run_file.unlink()
+    engine = DockerEngine.connect()
     try:
-        if not Daemon.ask().meshes().get(state.name):
-            return 0
-    except NoDaemon:
+        return await sweep(engine, mesh)
+    except Exception as error:  # of the engine; nothing here depends on it
+        log.warning("the containers of an earlier run were not removed: %s", error)
         return 0
-
-    async def clean() -> int:
-        engine = DockerEngine.connect()
-        try:
-            return await sweep(engine, state.name)
-        finally:
-            engine.close()
-
-    return trio.run(clean)
+    finally:
+        engine.close()
 
 
-def _free(port: int) -> int:
-    """Return `port`, or a free one in place of 0, as the kernel would choose it."""
-    if port:
-        return port
+def _has_containers(mesh: str) -> bool:
+    try:
+        daemon = Daemon.ask()
+        return mesh in daemon.meshes() or mesh in daemon.networks()
+    except NoDaemon:
+        return False
+
+
+def _free(port: int, flag: str) -> int:
+    """Return `port`, or a free one in place of 0, as the kernel would choose it.
+
+    Raises:
+        OSError: Somebody else listens there.
+    """
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        if port:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            why = error.strerror
+            raise OSError(f"cannot listen on {HOST}:{port}: {why}; choose another with {flag}") from error
         return int(probe.getsockname()[1])
 
 

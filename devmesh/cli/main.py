@@ -9,6 +9,7 @@ import sys
 import click
 
 from devmesh.cli.failure import CliFailure
+from devmesh.config.statedir import NoStateFolder
 
 # name -> (module, what `devmesh --help` says). The module has an attribute `command`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -66,6 +67,9 @@ def main() -> None:
     except CliFailure as failure:
         click.echo(f"devmesh: {failure}", err=True)
         sys.exit(failure.status)
+    except NoStateFolder as problem:
+        click.echo(f"devmesh: {problem}", err=True)
+        sys.exit(1)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as wrong:

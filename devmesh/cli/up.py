@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +20,14 @@ from devmesh.cli.options import mesh_option
 from devmesh.cli.progress import Progress, unready
 from devmesh.cli.traffic import seconds
 from devmesh.config.finding import Finding
-from devmesh.config.statedir import AlreadyRunning, InvalidMeshName, StateDir, mesh_name
+from devmesh.config.statedir import (
+    LOCK_DESCRIPTOR,
+    AlreadyRunning,
+    InvalidMeshName,
+    NoStateFolder,
+    StateDir,
+    mesh_name,
+)
 
 if TYPE_CHECKING:
     from devmesh.config.meshfile import MeshFile
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
 
 CHILD = "DEVMESH_DETACHED"
 POLL = 0.05
+STOPPING = 10.0  # seconds that a mesh which no longer answers may take until it has ended
+LITTLE = 64 << 10  # bytes free on a disk that is as good as full
+PORT = click.IntRange(0, 65535)
 
 
 @click.command("up")
@@ -41,14 +53,14 @@ POLL = 0.05
 @click.option("-d", "--detach", is_flag=True, help="Return when every workload is ready; the mesh goes on.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Whether -d waits for the workloads.")
 @click.option("--wait-timeout", default="120s", show_default=True, help="How long -d waits.")
-@click.option("--port", type=int, default=20001, show_default=True, help="Dashboard and API; 0 is chosen.")
+@click.option("--port", type=PORT, default=20001, show_default=True, help="Dashboard and API; 0 is chosen.")
 @click.option(
-    "--tls-port", type=int, default=20443, show_default=True, help="The API for kubectl; 0 is chosen."
+    "--tls-port", type=PORT, default=20443, show_default=True, help="The API for kubectl; 0 is chosen."
 )
 @click.option(
-    "--http-port", type=int, help="Ingress gateway (default: the mesh file's, else 8080); 0 is chosen."
+    "--http-port", type=PORT, help="Ingress gateway (default: the mesh file's, else 8080); 0 is chosen."
 )
-@click.option("--https-port", type=int, help="Its TLS (default: the mesh file's, else 8443); 0 is chosen.")
+@click.option("--https-port", type=PORT, help="Its TLS (default: the mesh file's, else 8443); 0 is chosen.")
 def command(
     paths: tuple[str, ...],
     mesh: str | None,
@@ -82,10 +94,15 @@ def command(
         gateways.http if http_port is None else http_port,
         gateways.https if https_port is None else https_port,
     )
+    with _locked(state):
+        state.write_holder(os.getpid())
+        _run(settings, runtime or file.spec.runtime)
+
+
+def _locked(state: StateDir) -> IO[str]:
     try:
-        with state.lock():
-            _run(settings, runtime or file.spec.runtime)
-    except AlreadyRunning as error:
+        return state.lock()
+    except (AlreadyRunning, NoStateFolder) as error:
         raise CliFailure(str(error)) from error
 
 
@@ -189,7 +206,8 @@ async def _tell(mesh: Mesh) -> None:
         is_ready = progress.update(mesh.status()["workloads"], mesh.findings())
         if is_ready and not told:
             told = True
-            _announce({"gateways": mesh.status()["gateways"], "dashboard": mesh.dashboard})
+            with suppress(OSError):
+                _announce({"gateways": mesh.status()["gateways"], "dashboard": mesh.dashboard})
         await trio.sleep(POLL if not told else 0.5)
 
 
@@ -203,21 +221,18 @@ def _announce(about: dict[str, Any]) -> None:
 
 
 def _detach(state: StateDir, words: list[str], limit: float, wait: bool) -> None:
-    if state.is_held():
-        raise CliFailure(
-            f"mesh {state.name!r} is already running: see `devmesh status --mesh {state.name}`, "
-            f"or end it with `devmesh down --mesh {state.name}`"
-        )
-    state.create()
     words = [word for word in words if word not in ("-d", "--detach")]
-    with state.log_file.open("wb") as log:
+    # The lock is handed on, so that there is no moment at which the mesh seems not to run.
+    with _locked(state) as lock, state.log_file.open("wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "devmesh", *words],
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, CHILD: "1"},
+            pass_fds=[lock.fileno()],
+            env={**os.environ, CHILD: "1", LOCK_DESCRIPTOR: str(lock.fileno())},
         )
+        state.write_holder(child.pid)
     about = _await_ready(state, child, time.monotonic() + limit, wait)
     _announce(about)
 
@@ -233,12 +248,18 @@ def _await_ready(
     about: dict[str, Any] | None = None
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise CliFailure(f"the mesh ended at once:\n{_tail(state.log_file)}")
+            raise CliFailure(_ended(child.returncode, state))
         about = about or state.running()
         if about and about.get("pid") == child.pid:
-            api = api or Api(about["api"]["url"], Path(about["api"]["token_file"]).read_text().strip())
-            workloads = api.get("/devmesh/v1/status")["workloads"]
-            findings = [Finding(**found) for found in api.get("/devmesh/v1/findings")]
+            try:
+                api = api or Api(about["api"]["url"], Path(about["api"]["token_file"]).read_text().strip())
+                workloads = api.get("/devmesh/v1/status")["workloads"]
+                findings = [Finding(**found) for found in api.get("/devmesh/v1/findings")]
+            except (CliFailure, OSError):
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(STOPPING)  # somebody else has ended it meanwhile
+                    continue
+                raise
             if progress.update(workloads, findings) or not wait:
                 return about
         else:
@@ -249,6 +270,15 @@ def _await_ready(
         f"not every workload is ready in time; the mesh goes on in the background:\n{waiting}\n"
         f"see `devmesh status --mesh {state.name}`, or end it with `devmesh down --mesh {state.name}`"
     )
+
+
+def _ended(status: int, state: StateDir) -> str:
+    if status in (0, -signal.SIGTERM):
+        return "the mesh was stopped while it started"
+    told = _tail(state.log_file) or f"  it said nothing (exit status {status})"
+    free = shutil.disk_usage(state.path).free
+    full = f"\n  there is no room left for {state.path}" if free < LITTLE else ""
+    return f"the mesh ended at once:\n{told}{full}"
 
 
 def _tail(path: Path) -> str:

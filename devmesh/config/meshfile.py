@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from devmesh.config.typed import convert
 FILE = "devmesh.yaml"
 API_VERSION = "devmesh.dev/v1alpha1"
 KIND = "Mesh"
+_PATTERN = re.compile(r"[*?\[]")
 _COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -124,6 +126,9 @@ class MeshFile:
         """
         cwd = (cwd or Path.cwd()).resolve()
         given = list(files) or [_discover(cwd)]
+        for file in given:
+            if file != STDIN and not _PATTERN.search(file) and not (cwd / file).exists():
+                raise NoInput(f"the path {file} does not exist")
         mesh_files: list[tuple[Path, Document]] = []
         resources: list[str] = []
         for file in given:

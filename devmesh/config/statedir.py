@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,15 @@ class InvalidMeshName(ValueError):
 
 class AlreadyRunning(RuntimeError):
     """A devmesh process holds the folder."""
+
+
+class NoStateFolder(RuntimeError):
+    """The folder cannot be made, or not be written."""
+
+
+LOCK_DESCRIPTOR = "DEVMESH_LOCK"
+"""The variable by which `devmesh up -d` hands its lock to the process that runs the mesh."""
+_TRIES, _BETWEEN = 5, 0.02  # for the lock: whoever asks whether it is held has it for a moment
 
 
 def mesh_name(text: str) -> str:
@@ -76,33 +86,62 @@ class StateDir:
         return self.path / "pods"
 
     def create(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.chmod(0o700)
+        """Make the folder.
+
+        Raises:
+            NoStateFolder: It cannot be.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.chmod(0o700)
+            (self.path / "lock").touch(0o600)
+        except OSError as error:
+            raise NoStateFolder(
+                f"the state folder {self.path} cannot be written: {error.strerror}; "
+                "let XDG_STATE_HOME name a folder of yours"
+            ) from error
 
     def lock(self) -> IO[str]:
         """Take the folder for this process, until the file is closed or the process ends.
 
         Raises:
             AlreadyRunning: Another process has it.
+            NoStateFolder: It cannot be made.
         """
+        if inherited := os.environ.pop(LOCK_DESCRIPTOR, None):
+            os.set_inheritable(int(inherited), False)
+            return os.fdopen(int(inherited), "a+")
         self.create()
         file = (self.path / "lock").open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(file):
             file.close()
             raise AlreadyRunning(
                 f"mesh {self.name!r} is already running: see `devmesh --mesh {self.name} status`, "
                 f"or end it with `devmesh --mesh {self.name} down`"
-            ) from None
+            )
+        file.truncate(0)
+        self.run_file.unlink(missing_ok=True)  # of one that was killed
         return file
+
+    def write_holder(self, pid: int) -> None:
+        """Say which process runs the mesh, as soon as it has begun."""
+        (self.path / "lock").write_text(f"{pid}\n")
+
+    def holder(self) -> int | None:
+        """Return the process that holds the folder; None where none does."""
+        if not self.is_held():
+            return None
+        text = (self.path / "lock").read_text().strip()
+        return int(text) if text.isdecimal() and _is_devmesh(int(text)) else None
 
     def is_held(self) -> bool:
         """Tell whether a devmesh process runs on this folder."""
         try:
             file = (self.path / "lock").open("r+")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except PermissionError as error:
+            raise NoStateFolder(f"the state folder {self.path} is not yours: {error.strerror}") from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,3 +171,22 @@ class StateDir:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         partial.replace(path)
+
+
+def _take(file: IO[str]) -> bool:
+    for n in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if n + 1 < _TRIES:
+                time.sleep(_BETWEEN)
+    return False
+
+
+def _is_devmesh(pid: int) -> bool:
+    """Tell whether `pid` is still a devmesh, and no other process that got the number since."""
+    try:
+        return b"devmesh" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

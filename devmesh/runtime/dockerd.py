@@ -68,6 +68,11 @@ class Daemon:
         containers = _get(self.path, f"/containers/json?all=1&filters={filters}")
         return dict(Counter(container["Labels"][_LABEL] for container in containers))
 
+    def networks(self) -> set[str]:
+        """Return the meshes that have a network here."""
+        filters = quote(json.dumps({"label": [_LABEL]}))
+        return {network["Labels"][_LABEL] for network in _get(self.path, f"/networks?filters={filters}")}
+
 
 def _get(path: str, target: str) -> Any:
     connection = _Connection(path)

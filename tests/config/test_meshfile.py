@@ -125,3 +125,9 @@ def test_bookinfos_mesh_file_is_right() -> None:
     file = MeshFile.open(["samples/bookinfo"], Path(__file__).parents[2])
     assert file.name == "bookinfo"
     assert file.findings == ()
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match=r"the path nothing.yaml does not exist"):
+        MeshFile.open(["nothing.yaml"], tmp_path)
+    assert MeshFile.open(["*.yaml", "-"], tmp_path).resources == (str(tmp_path / "*.yaml"), "-")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.bookinfo import SAMPLE, Bookinfo, devmesh, eventually, running
+from devmesh.config.statedir import StateDir
+from tests.e2e.bookinfo import DEVMESH, SAMPLE, Bookinfo, devmesh, eventually, running
 
 
 def processes_in(state: Path) -> list[str]:
@@ -112,3 +115,51 @@ def test_ctrl_c_ends_a_mesh_in_the_foreground(tmp_path: Path) -> None:
     rest, _ = process.communicate(timeout=60)
     assert process.returncode in (0, 130), said + rest
     assert not processes_in(tmp_path)
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.8])
+def test_down_ends_a_mesh_that_is_only_starting(tmp_path: Path, seconds: float) -> None:
+    environment = os.environ | {"XDG_STATE_HOME": str(tmp_path), "DEVMESH_MESH": "early"}
+    ports = [f"--{port}=0" for port in ("port", "tls-port", "http-port", "https-port")]
+    up = subprocess.Popen(
+        [str(DEVMESH), "up", "-d", "-f", str(SAMPLE), "--runtime", "process", *ports],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    state = StateDir("early", tmp_path / "devmesh" / "early")
+    eventually(state.is_held, every=0.01)
+    time.sleep(seconds)
+    assert "stopped" in devmesh(environment, "down", check=False)
+    said, _ = up.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert up.returncode == 0 or "the mesh was stopped while it started" in said
+    assert not processes_in(tmp_path)
+    assert not (state.path / "run.json").exists()
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+def test_a_port_of_the_gateway_that_is_taken_ends_up(tmp_path: Path) -> None:
+    environment = os.environ | {"XDG_STATE_HOME": str(tmp_path), "DEVMESH_MESH": "taken"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        others = [f"--{port}=0" for port in ("port", "tls-port", "https-port")]
+        up = ("up", "-d", "-f", str(SAMPLE), "--runtime", "process", *others, f"--http-port={port}")
+        said = devmesh(environment, *up, check=False)
+    assert (
+        f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --http-port" in said
+    )
+    assert not processes_in(tmp_path)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_containers_of_a_killed_mesh_go_when_it_comes_back_without_docker(tmp_path: Path) -> None:
+    name = f"swap-{os.getpid()}"
+    with running(name, "docker", tmp_path) as mesh:
+        os.kill(mesh.status["pid"], signal.SIGKILL)
+        assert containers_of(name)
+        ports = [f"--{port}=0" for port in ("port", "tls-port", "http-port", "https-port")]
+        mesh.devmesh("up", "-d", "-f", str(SAMPLE), "--runtime", "process", *ports, timeout=120)
+        eventually(lambda: not containers_of(name), timeout=30)
