@@ -35,7 +35,7 @@ class InboundArrival:
     def __init__(self, plane: Plane, proxy: Proxy, connection: Connection, original: Address) -> None:
         self._plane, self._proxy = plane, proxy
         self._connection, self._original = connection, original
-        self._workload = plane.hops.pop((proxy.instance.id, connection.remote[1]), None)
+        self._workload = plane.recognize(proxy.instance.id, connection)
         self._mode = proxy.inbound.mode(original[1])
         port = proxy.inbound.ports.get(original[1])
         self._protocol = port.protocol if port else Protocol.AUTO

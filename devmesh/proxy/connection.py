@@ -243,6 +243,9 @@ class SocketConnection:
             self._local = address_of(self._sock.getsockname)
         return self._local
 
+    def show(self, *, local: Address | None = None, remote: Address | None = None) -> None:
+        self._local, self._remote = local or self._local, remote or self._remote
+
     def original(self) -> Address | None:
         return self._reactor.original(self._sock)
 

@@ -61,7 +61,7 @@ def connect(caller: Caller, owner: Owner, cluster: Cluster, endpoint: Endpoint, 
         raw = plane.reactor.dial(owner, None, address, port, mark=MARK_PROXY, origin=source.id)
     else:
         raw = plane.reactor.dial(owner, instance, address, port, mark=MARK_HOP, origin=source.id)
-        plane.remember_hop(instance, raw.local[1], source.workload)
+        plane.remember_hop(source, instance, raw)
     if is_mesh_tls(cluster, endpoint):
         context = plane.certificates.client(source.identity, ALPN_HTTP1 if caller.http else ALPN_TCP)
         verify = _verify(plane, cluster.tls, endpoint)

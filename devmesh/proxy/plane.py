@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from devmesh.model.identity import Identity
-from devmesh.model.workload import Workload
+from devmesh.model.workload import Instance, Workload
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import Request, Response
-from devmesh.proxy.reactor import Reactor
-from devmesh.proxy.sockets import text_of
+from devmesh.proxy.reactor import Connection, Reactor
+from devmesh.proxy.sockets import Address, text_of
 from devmesh.snapshot.cluster import Endpoint, TlsMode, UpstreamTls
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.proxy import ServerTls
@@ -155,8 +155,8 @@ class Plane:
     """The parts that connections work with.
 
     Attributes:
-        hops: Who made a connection into a workload's namespace, by (instance, the socket's port): both
-            ends are in this process. For telemetry alone, never to allow anything.
+        hops: Who made a connection into a workload's namespace, and from what address, by (instance, the
+            socket's port): both ends are in this process. For telemetry alone, never to allow anything.
         draw: Returns chance, uniform in [0, 1).
         requests, responses: Heads that were read before, by their bytes; requests' by scheme.
     """
@@ -176,7 +176,7 @@ class Plane:
         self.sink = sink
         self.draw = draw
         self.bits = bits
-        self.hops: dict[tuple[str, int], Workload] = {}
+        self.hops: dict[tuple[str, int], tuple[Workload, Address | None]] = {}
         self.proxies: dict[str, ProxyState] = {}
         self.contexts: dict[UpstreamTls | ServerTls, ssl.SSLContext | Exception] = {}
         self.requests: dict[str, dict[bytes, Request]] = {"http": {}, "https": {}}
@@ -189,11 +189,25 @@ class Plane:
             state = self.proxies[instance] = ProxyState(instance, self.reactor.deadline)
         return state
 
-    def remember_hop(self, instance: str, port: int, workload: Workload) -> None:
+    def remember_hop(self, source: Instance, instance: str, connection: Connection) -> None:
+        """Note that `connection`, made in the namespace of `instance`, is one of `source`.
+
+        Both sides tell addresses as if it came from there, as it would on a network.
+        """
         if len(self.hops) >= _MAX_HOPS:  # made into namespaces where nobody takes them over
             for key in list(self.hops)[: _MAX_HOPS // 2]:
                 del self.hops[key]
-        self.hops[instance, port] = workload
+        host, port = connection.local
+        alike = next((a for a in source.addresses if (":" in a) == (":" in host)), None)
+        shown = (alike, port) if alike else None
+        self.hops[instance, port] = source.workload, shown
+        connection.show(local=shown)
+
+    def recognize(self, instance: str, connection: Connection) -> Workload | None:
+        """Return whose hop an accepted connection is, and let it tell that address; None: a stranger's."""
+        workload, shown = self.hops.pop((instance, connection.remote[1]), (None, None))
+        connection.show(remote=shown)
+        return workload
 
     def forget(self, instance: str) -> None:
         """Close what an instance that is gone has kept."""

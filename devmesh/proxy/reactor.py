@@ -91,6 +91,9 @@ class Connection(Protocol):
     @property
     def local(self) -> Address: ...
 
+    def show(self, *, local: Address | None = None, remote: Address | None = None) -> None:
+        """Tell other addresses than the socket's own: those of the connection that it stands for."""
+
     def original(self) -> Address | None:
         """Return where the client of an accepted connection meant to go; None: here."""
 

@@ -169,6 +169,9 @@ class TlsConnection(Owner):
     def local(self) -> Address:
         return self.raw.local
 
+    def show(self, *, local: Address | None = None, remote: Address | None = None) -> None:
+        self.raw.show(local=local, remote=remote)
+
     def original(self) -> Address | None:
         return self.raw.original()
 

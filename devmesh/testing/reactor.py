@@ -184,6 +184,9 @@ class MemoryConnection:
         self.closed = False
         self.error = ""
 
+    def show(self, *, local: Address | None = None, remote: Address | None = None) -> None:
+        self.local, self.remote = local or self.local, remote or self.remote
+
     @property
     def pending(self) -> int:
         return len(self._out)

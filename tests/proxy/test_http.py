@@ -71,6 +71,15 @@ def test_both_sides_tell_of_a_request() -> None:
     assert inside.request_id == outside.request_id
 
 
+@pytest.mark.parametrize("first", [HOP, SECURE], ids=["hop", "mtls"])
+def test_both_sides_tell_the_callers_own_address(first: object) -> None:
+    mesh = Mesh(first)  # type: ignore[arg-type]
+    mesh.call(GET)
+    inside, outside = mesh.sink.requests
+    assert outside.upstream_local.startswith("10.1.0.1:")
+    assert inside.downstream_remote == outside.upstream_local
+
+
 def test_the_application_learns_who_called_by_mutual_tls_alone() -> None:
     mesh = Mesh(SECURE)
     mesh.call(GET.replace(b"\r\n\r\n", b"\r\nx-forwarded-client-cert: By=liar\r\n\r\n"))
