@@ -45,6 +45,7 @@ from devmesh.config.kinds import (
 from devmesh.config.meshfile import MeshFile
 from devmesh.config.statedir import StateDir
 from devmesh.config.store import Event, Store, Stored
+from devmesh.model.outside import OutsideNames
 from devmesh.pilot.mesh_config import of_mesh
 from devmesh.pilot.pilot import Pilot
 from devmesh.pilot.settings import LocalPorts
@@ -157,9 +158,12 @@ class Mesh:
         trust_domain = _trust_domain(mesh_config)
         self._ca = CertificateAuthority(trust_domain, time.time())
         self.certificates = Certificates(self._ca, lifetime=_certificate_lifetime(mesh_config))
-        self.dns = DnsServer(self.feed)
+        outside = OutsideNames(settings.file.spec.dns.hosts)
+        self.dns = DnsServer(self.feed, outside=outside)
         self.fabric = Fabric(namespaces, names=self.dns)
-        self.engine = Engine(self.feed, self.fabric, self.fabric, self.certificates, self.recorder)
+        self.engine = Engine(
+            self.feed, self.fabric, self.fabric, self.certificates, self.recorder, outside=outside
+        )
         self.pilot = Pilot(self.store, self.feed, ports=self._ports)
         self.runtime: Runtime | None = None
         self._trust = trust_domain

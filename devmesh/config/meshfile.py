@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,15 @@ class LocalGateways(Message, frozen=True, kw_only=True):
     https: int = 8443
 
 
+class LocalDns(Message, frozen=True, kw_only=True):
+    """Names of the world that are answered here: stand-ins for what the application calls outside.
+
+    `hosts` has addresses by name; ``*.suffix`` is a wildcard.
+    """
+
+    hosts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 class MeshSpec(Message, frozen=True, kw_only=True):
     """What is local: the runtime, the manifests to load, images, ports."""
 
@@ -69,6 +79,7 @@ class MeshSpec(Message, frozen=True, kw_only=True):
     images: tuple[ImageRule, ...] = ()
     injection: Literal["istio", "all"] = "istio"
     gateways: LocalGateways = field(default_factory=LocalGateways)
+    dns: LocalDns = field(default_factory=LocalDns)
     mesh_config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -225,12 +236,23 @@ def _semantics(clean: Mapping[str, Any]) -> list[Cause]:
     for name, port in (spec.get("gateways") or {}).items():
         if not 0 <= port <= 65535:
             found.append(invalid(("spec", "gateways", name), port, "must be between 0 and 65535, inclusive"))
+    for name, given in ((spec.get("dns") or {}).get("hosts") or {}).items():
+        wrong = [each for each in given if not _is_address(each)]
+        found += [invalid(("spec", "dns", "hosts", name), each, "must be an IP address") for each in wrong]
     for n, rule in enumerate(spec.get("images") or ()):
         if "build" not in rule and "process" not in rule:
             found.append(invalid(("spec", "images", n), rule["match"], "give build, process, or both"))
         if "process" in rule and not rule["process"].get("command"):
             found.append(invalid(("spec", "images", n, "process", "command"), [], "may not be empty"))
     return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _finding(document: Document, cause: Cause) -> Finding:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import trio
 
+from devmesh.model.outside import OutsideNames
 from devmesh.proxy.arriving import OutboundArrival
 from devmesh.proxy.arriving_gateway import GatewayArrival, listener_of
 from devmesh.proxy.arriving_inbound import InboundArrival
@@ -60,6 +61,7 @@ class Engine:
         listeners: Where captures come from, and where gateways listen.
         port_taken: Told when a gateway cannot listen; by default it is logged.
         reactor: What moves the bytes; by default sockets, dialled by `dialer`.
+        outside: Names of the world that have another address here.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Engine:
         *,
         port_taken: Refused = _say,
         reactor: Reactor | None = None,
+        outside: OutsideNames | None = None,
     ) -> None:
         self._epoll = EpollReactor(dialer) if reactor is None else None
         self._reactor: Reactor = reactor if reactor is not None else self._epoll  # type: ignore[assignment]
-        self.plane = Plane(self._reactor, feed, certificates, sink)
+        self.plane = Plane(self._reactor, feed, certificates, sink, outside=outside)
         self._feed = feed
         self._listeners = listeners
         self._port_taken = port_taken

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from devmesh.model.identity import Identity
+from devmesh.model.outside import OutsideNames
 from devmesh.model.workload import Instance, Workload
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import Request, Response
@@ -158,6 +159,7 @@ class Plane:
         hops: Who made a connection into a workload's namespace, and from what address, by (instance, the
             socket's port): both ends are in this process. For telemetry alone, never to allow anything.
         draw: Returns chance, uniform in [0, 1).
+        outside: Names of the world that have another address here.
         requests, responses: Heads that were read before, by their bytes; requests' by scheme.
     """
 
@@ -169,6 +171,7 @@ class Plane:
         sink: RecordSink,
         draw: Callable[[], float] = random.random,
         bits: Callable[[int], int] = random.getrandbits,
+        outside: OutsideNames | None = None,
     ) -> None:
         self.reactor = reactor
         self.feed = feed
@@ -176,6 +179,7 @@ class Plane:
         self.sink = sink
         self.draw = draw
         self.bits = bits
+        self.outside = outside or OutsideNames()
         self.hops: dict[tuple[str, int], tuple[Workload, Address | None]] = {}
         self.proxies: dict[str, ProxyState] = {}
         self.contexts: dict[UpstreamTls | ServerTls, ssl.SSLContext | Exception] = {}
@@ -223,6 +227,8 @@ class Plane:
         snapshot = self.feed.current
         if name.endswith(f".svc.{snapshot.mesh.domain}") and (own := snapshot.names.get(name)):
             return own[int(self.draw() * len(own))]
+        if (given := self.outside.addresses(name)) is not None:
+            return given[int(self.draw() * len(given))] if given else ""
         found = self._names.get(name)
         if found is None or found[0] < self.reactor.now():
             return None

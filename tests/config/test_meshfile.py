@@ -93,6 +93,11 @@ def test_what_was_looked_for_is_told(tmp_path: Path) -> None:
         ("    process: {command: [other]}", "    {}", "while scanning"),
         ("command: [other]", "command: []", "may not be empty"),
         ("process: {command: [other]}", "build: null", "give build, process, or both"),
+        (
+            "  gateways:",
+            "  dns: {hosts: {a.example: [127.0.0.1, elsewhere]}}\n  gateways:",
+            "must be an IP address",
+        ),
         ('accessLogFile: ""', "accessLogFle: x", 'did you mean "accessLogFile"'),
         ("v1alpha1", "v2", "version devmesh.dev/v2 is not known"),
         ("kind: Mesh", "kind: Mush", "expected apiVersion: devmesh.dev/v1alpha1 and kind: Mesh"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devmesh.model.outside import OutsideNames
 from devmesh.model.port import Protocol
 from devmesh.proxy.reactor import Connection
 from devmesh.snapshot.cluster import Endpoint
@@ -340,6 +341,13 @@ def test_an_endpoint_that_is_a_services_name_leads_into_the_mesh() -> None:
     )
     assert status_of(mesh.call(GET)) == 200
     assert mesh.reactor.dialled[0] == ("b", *APP, MARK_HOP)
+
+
+def test_an_endpoint_whose_name_was_given_an_address_is_not_looked_up() -> None:
+    mesh = Mesh(snapshot(clusters=(cluster(Endpoint("api.example.com", APP[1])),)))
+    mesh.plane.outside = OutsideNames({"*.example.com": [APP[0]]})
+    assert status_of(mesh.call(GET)) == 200
+    assert mesh.reactor.dialled[0][1:3] == APP
 
 
 def test_strict_resets_plain_text() -> None:

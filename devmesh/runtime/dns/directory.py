@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from devmesh.model.outside import OutsideNames
 from devmesh.model.port import Protocol
 from devmesh.model.service import Service
 from devmesh.runtime.dns import message
@@ -42,10 +43,14 @@ class Directory:
     Args:
         meshed: For who is in the mesh. Without a proxy a ServiceEntry's virtual address leads nowhere: as
             beside Istio, such askers know Services and pods alone, and the world tells them the rest.
+        outside: Names of the world that are answered here.
     """
 
-    def __init__(self, snapshot: Snapshot, *, meshed: bool = True) -> None:
+    def __init__(
+        self, snapshot: Snapshot, *, meshed: bool = True, outside: OutsideNames | None = None
+    ) -> None:
         self._snapshot = snapshot
+        self._outside = outside or OutsideNames()
         self._domain = snapshot.mesh.domain
         self._services = f"svc.{self._domain}"
         self._names = snapshot.names if meshed else self._of_services(snapshot.names)
@@ -62,8 +67,8 @@ class Directory:
         """
         host = self.find(name, namespace)
         if host is None:
-            return self._pod(name)
-        return self._names[host] or (() if self._is_ours(host) else None)
+            return self._pod(name) or self._outside.addresses(name)
+        return self._names[host] or (() if self._is_ours(host) else self._outside.addresses(name))
 
     def find(self, name: str, namespace: str) -> str | None:
         """Return the key in the snapshot's names that stands for `name`.

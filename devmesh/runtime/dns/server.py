@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from devmesh.model.outside import OutsideNames
 from devmesh.runtime.dns import message
 from devmesh.runtime.dns.directory import Answer, Directory
 from devmesh.runtime.dns.forward import ask, read_message
@@ -46,12 +47,19 @@ class DnsServer:
     Args:
         servers: Whom to ask for other names, where a pod has no resolver of its own: the host's.
         port: Of those.
+        outside: Names of the world that are answered here.
     """
 
     def __init__(
-        self, feed: SnapshotFeed, *, servers: Callable[[], tuple[str, ...]] | None = None, port: int = 53
+        self,
+        feed: SnapshotFeed,
+        *,
+        servers: Callable[[], tuple[str, ...]] | None = None,
+        port: int = 53,
+        outside: OutsideNames | None = None,
     ) -> None:
         self._feed = feed
+        self._outside = outside
         self._servers = servers or HostServers()
         self._port = port
         self._version = feed.current
@@ -126,7 +134,10 @@ class DnsServer:
 
     def _made(self, snapshot: Snapshot) -> tuple[Directory, Directory]:
         """Return the names for those outside the mesh, and for those in it."""
-        return Directory(snapshot, meshed=False), Directory(snapshot)
+        return (
+            Directory(snapshot, meshed=False, outside=self._outside),
+            Directory(snapshot, outside=self._outside),
+        )
 
     def _read_datagrams(self, pod: _Pod, sock: socket.socket) -> None:
         for _ in range(_BURST):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from dnslib import QTYPE
 
+from devmesh.model.outside import OutsideNames
 from devmesh.runtime.dns import message
 from devmesh.runtime.dns.directory import Directory, reversed_address
 from devmesh.snapshot.snapshot import Snapshot
@@ -50,6 +51,20 @@ def test_who_is_outside_the_mesh_knows_services_and_not_what_serviceentries_add(
     assert Directory(MESH).addresses("api.example.com", "default") == ("240.240.0.2",)
     assert outside.addresses("api.example.com", "default") is None
     assert outside.addresses("x.example.org", "default") is None
+
+
+@pytest.mark.parametrize("meshed", [True, False])
+def test_names_outside_that_are_given_are_answered_and_hide_no_name_of_the_mesh(meshed: bool) -> None:
+    given = {"www.example.net": ["9.9.9.9"], "api.example.com": ["8.8.8.8"], "*.wikipedia.org": ["7.7.7.7"]}
+    directory = Directory(MESH, meshed=meshed, outside=OutsideNames(given))
+    assert directory.addresses("www.example.net", "default") == ("9.9.9.9",)
+    assert directory.addresses("en.wikipedia.org", "default") == ("7.7.7.7",)
+    assert directory.addresses("api.example.com", "default") == (("240.240.0.2",) if meshed else ("8.8.8.8",))
+    assert directory.addresses("other.example.net", "default") is None
+    through = directory.answer("outside", message.A, "default")  # an ExternalName Service
+    assert through is not None
+    assert len(through.records) == 2
+    assert not through.alias
 
 
 @pytest.mark.parametrize("name", ["reviews", "unknown", "reviews.elsewhere.com"])
