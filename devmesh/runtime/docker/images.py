@@ -104,11 +104,13 @@ class Images:
                 forcerm=True,
                 decode=True,
             )
-            _raise_for(lines, f"{name} could not be built from {build.context}")
+            wrong = _what_went_wrong(lines)
         except (docker.errors.DockerException, OSError, TypeError) as error:
             raise ImageProblem(
                 f"{name} could not be built from {build.context}: {explanation(error)}"
             ) from error
+        if wrong:
+            raise ImageProblem(f"{name} could not be built from {build.context}: {wrong}")
 
     async def _pull(self, name: str) -> Image:
         started = time.monotonic()
@@ -125,19 +127,20 @@ class Images:
         tagged = ":" in name.rpartition("/")[2] or "@" in name
         try:
             lines = self._engine.api.pull(name if tagged else f"{name}:latest", stream=True, decode=True)
-            _raise_for(lines, f'Failed to pull image "{name}"')
+            wrong = _what_went_wrong(lines)
         except (docker.errors.DockerException, OSError) as error:
-            raise ImageProblem(f'Failed to pull image "{name}": {explanation(error)}; {hint}') from error
+            raise ImageProblem(f"{explanation(error)}; {hint}") from error
+        if wrong:
+            raise ImageProblem(f"{wrong}; {hint}")
 
 
-def _raise_for(lines: Iterable[dict[str, Any]], what: str) -> None:
-    """Read the engine's progress to its end, and raise what it says went wrong with its last output."""
+def _what_went_wrong(lines: Iterable[dict[str, Any]]) -> str:
+    """Read the engine's progress to its end; return its error with the output before it, "" where all is well."""
     recent: list[str] = []
     wrong = ""
     for line in lines:
         if (text := str(line.get("stream", "")).strip()) and not wrong:
             recent = [*recent[-4:], text]
         wrong = wrong or str(line.get("error", ""))
-    if wrong:
-        said = " | ".join(recent)
-        raise ImageProblem(f"{what}: {wrong}" + (f" (after: {said})" if said else ""))
+    said = " | ".join(recent)
+    return f"{wrong} (after: {said})" if wrong and said else wrong

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -15,6 +17,9 @@ from devmesh.runtime.network.selection import Selection
 from devmesh.runtime.pods.backend import ContainerSpec, SandboxProblem, SandboxSpec, StartProblem
 
 NAME_LIMIT = 200
+CONFLICT, NOT_FOUND = 409, 404
+_TRIES = 5  # for a name that is in use by what is being removed
+_LONGEST_REMOVAL = 10  # seconds
 
 
 class Network(Protocol):
@@ -196,7 +201,7 @@ async def create_holder(engine: Engine, spec: SandboxSpec, network: str) -> tupl
     name = f"devmesh-{spec.mesh}-{spec.namespace}-{spec.pod}"[:NAME_LIMIT] + f"-{spec.id[:8]}"
     id_ = ""
     try:
-        id_ = (await engine.call(api.create_container_from_config, config, name))["Id"]
+        id_ = await _create(engine, config, name)
         await engine.call(api.start, id_)
         about = await engine.call(api.inspect_container, id_)
     except docker.errors.APIError as error:
@@ -212,13 +217,41 @@ async def create_holder(engine: Engine, spec: SandboxSpec, network: str) -> tupl
     return id_, int(about["State"]["Pid"]), tuple(address for address in addresses if address)
 
 
-async def remove(engine: Engine, id_: str) -> None:
-    """Remove a container, running or not; nothing where it is gone, or somebody else removes it now."""
+async def _create(engine: Engine, config: dict[str, Any], name: str) -> str:
+    """Create a container, and return its id; what has its name and is no more needed makes way.
+
+    That is the holder before, which somebody else is removing behind our back just now.
+    """
+    import docker
+
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return str((await engine.call(engine.api.create_container_from_config, config, name))["Id"])
+        except docker.errors.APIError as error:
+            if error.status_code != CONFLICT or not tries_left:
+                raise
+        await remove(engine, name)
+    raise AssertionError("the last try returns or raises")
+
+
+async def remove(engine: Engine, container: str) -> None:
+    """Remove a container, running or not, by its id or name; it is gone then, or was before."""
     import docker
 
     with trio.CancelScope(shield=True), trio.move_on_after(30):
         try:
-            await engine.call(engine.api.remove_container, id_, v=True, force=True)
+            await engine.call(engine.api.remove_container, container, v=True, force=True)
         except docker.errors.APIError as error:
-            if error.status_code not in (404, 409):
+            if error.status_code == CONFLICT:  # somebody else removes it now
+                await _until_removed(engine, container)
+            elif error.status_code != NOT_FOUND:
                 raise
+
+
+async def _until_removed(engine: Engine, container: str) -> None:
+    import docker
+    import requests
+
+    # A time-out of the request: the engine goes on, and the container's name is not ours yet.
+    with contextlib.suppress(docker.errors.NotFound, requests.RequestException):
+        await engine.call(partial(engine.api.wait, container, timeout=_LONGEST_REMOVAL, condition="removed"))

@@ -126,10 +126,7 @@ class ContainerRunner:
 
     def lost(self) -> None:
         """Its sandbox is gone, and it with it: it begins anew, as a restart."""
-        self.view.last = self.view.state if self.view.is_done else self.view.last
-        self.view.state = {"waiting": {"reason": "PodInitializing"}}
-        self.view.ready = self.view.started = False
-        self.view.restarts += 1
+        self.view.lose(self._home.node.store.timestamp())
         self.has_started = trio.Event()
 
     def redefine(self, raw: Raw) -> None:

@@ -232,9 +232,7 @@ class PodRunner:
         for runner in (*self.init, *self.apps):
             runner.lost()
         if self.proxy is not None:
-            self.proxy.state = {"waiting": {"reason": "PodInitializing"}}
-            self.proxy.ready = self.proxy.started = False
-            self.proxy.restarts += 1
+            self.proxy.lose(self.node.store.timestamp())
 
     async def _close_sandbox(self) -> None:
         sandbox, self._sandbox = self._sandbox, None

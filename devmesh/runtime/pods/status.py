@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from devmesh.config.store import Raw
 from devmesh.runtime.pods.environment import NODE_ADDRESS
 
+KILLED = 137  # 128 + SIGKILL
+
 
 @dataclass(slots=True)
 class ContainerView:
@@ -27,6 +29,18 @@ class ContainerView:
     @property
     def is_done(self) -> bool:
         return "terminated" in self.state
+
+    def lose(self, now: str) -> None:
+        """Note that the pod's sandbox is gone, and what ran in it was killed: this begins anew, as a restart."""
+        if running := self.state.get("running"):
+            self.last = {"terminated": {"exitCode": KILLED, "reason": "Error", **running, "finishedAt": now}}
+            if self.container_id:
+                self.last["terminated"]["containerID"] = self.container_id
+        elif self.is_done:
+            self.last = self.state
+        self.state = {"waiting": {"reason": "PodInitializing"}}
+        self.ready = self.started = False
+        self.restarts += 1
 
     def as_status(self) -> Raw:
         status: Raw = {
@@ -114,9 +128,14 @@ def pod_phase(view: PodView) -> str:
     apps = [c for c in view.containers if c.kind == "app"]
     if not any(_has_begun(c) for c in apps) and not all(_is_past(c) for c in view.init):
         return "Pending"
-    if apps and all(c.is_done for c in apps):
+    if apps and all(c.is_done for c in apps) and not (view.stopping and _has_proxy(view)):
         return _phase_of_done(apps, view)
     return "Running" if all(_has_begun(c) for c in view.containers) else "Pending"
+
+
+def _has_proxy(view: PodView) -> bool:
+    """Tell whether the proxy still runs: in a pod that is being stopped it outlives the application."""
+    return any(c.kind == "proxy" and "running" in c.state for c in view.containers)
 
 
 def _has_begun(container: ContainerView) -> bool:

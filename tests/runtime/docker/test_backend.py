@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,35 @@ async def test_a_holder_removed_behind_our_back_loses_the_sandbox(
     await engine.call(engine.api.remove_container, holders[0]["Id"], force=True)
     with trio.fail_after(20):
         assert "removed" in await sandbox.wait_lost()
+
+
+async def test_a_sandbox_is_made_anew_while_somebody_removes_the_last(
+    engine: Engine, backend: DockerBackend
+) -> None:
+    """The engine takes a while for it, and keeps the name until then."""
+    spec = SandboxSpec("uid-3", MESH, "default", "web-2", "web-2", True)
+    with trio.fail_after(40):
+        for _ in range(3):
+            lost = await backend.create_sandbox(spec)
+            (holder,) = await engine.call(
+                engine.api.containers, filters={"label": ["devmesh.pod=web-2", f"devmesh.mesh={MESH}"]}
+            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(
+                    partial(engine.call, engine.api.remove_container, holder["Id"], force=True, v=True)
+                )
+                await lost.wait_lost()
+                await lost.aclose()
+                made = await backend.create_sandbox(spec)
+            await made.aclose()
+
+
+async def test_what_is_told_of_a_pull_names_the_image_once_and_says_what_to_do(
+    backend: DockerBackend,
+) -> None:
+    with pytest.raises(ImageProblem, match="docker login") as problem:
+        await backend.ensure_image("localhost:1/nothing:1", None)
+    assert "Failed to pull" not in str(problem.value)  # who tells it says so
 
 
 async def test_an_image_is_built_as_the_mesh_file_says(

@@ -205,7 +205,8 @@ async def test_an_image_that_cannot_be_had_is_told_and_tried_again(
     waiting = status_of(world, "a")["state"]["waiting"]
     assert waiting["reason"] == "ImagePullBackOff"
     assert "nobody builds it" in waiting["message"]
-    assert any("nobody builds it" in message for _, message in world.events("a"))
+    told = [message for reason, message in world.events("a") if "nobody builds it" in message]
+    assert told == ['Failed to pull image "app": nobody builds it']
     del world.backend.missing["app"]
     await trio.sleep(30)
     assert status_of(world, "a")["ready"]
@@ -220,6 +221,53 @@ async def test_a_lost_sandbox_is_made_anew(autojump_clock: Any, world: Any, make
     assert world.backend.sandboxes["a"][0].is_closed
     assert status_of(world, "a")["restartCount"] == 1
     assert status_of(world, "a")["ready"]
+
+
+async def test_a_lost_sandbox_shows_as_the_last_state_of_what_ran_in_it(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    world.put(NAMESPACE, {"metadata": {"name": "default", "labels": {"istio-injection": "enabled"}}})
+    world.put(POD, make_pod("a", initContainers=[{"name": "init", "image": "app"}]))
+    await world.settled()
+    world.container("a", "init").exit(0)
+    await world.settled()
+    before = status_of(world, "a")
+    await trio.sleep(5)
+    world.backend.sandbox("a").lose()
+    await world.settled()
+
+    assert world.pod("a").raw["status"]["phase"] == "Running"
+    assert status_of(world, "a")["state"] == {"waiting": {"reason": "PodInitializing"}}
+    last = status_of(world, "a")["lastState"]["terminated"]
+    assert (last["exitCode"], last["reason"]) == (137, "Error")
+    assert last["startedAt"] == before["state"]["running"]["startedAt"] < last["finishedAt"]
+    assert last["containerID"] == before["containerID"]
+    proxy = status_of(world, "a", "istio-proxy")
+    assert (proxy["lastState"]["terminated"]["exitCode"], proxy["restartCount"]) == (137, 1)
+    [init] = world.pod("a").raw["status"]["initContainerStatuses"]
+    assert init["lastState"]["terminated"]["exitCode"] == 0
+
+
+async def test_a_pod_runs_until_its_proxy_has_ended(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    world.put(NAMESPACE, {"metadata": {"name": "default", "labels": {"istio-injection": "enabled"}}})
+    pod = world.put(POD, make_pod("a", {}, {"name": "other"}))
+    await world.settled()
+    phases = []
+
+    def note(event: Any) -> None:
+        if event.object.key == pod.key:
+            phases.append(event.object.raw["status"]["phase"])
+
+    world.container("a").obeys = False
+    world.store.delete(pod.key, grace=5)
+    world.store.subscribe(note)
+    await trio.sleep(6)
+
+    assert world.store.get(POD, "default", "a") is None
+    assert set(phases[:-2]) == {"Running"}
+    assert phases[-1] == "Failed"
 
 
 async def test_stopping_the_runtime_keeps_the_objects(
