@@ -135,7 +135,7 @@ class Images:
 
 
 def _what_went_wrong(lines: Iterable[dict[str, Any]]) -> str:
-    """Read the engine's progress to its end; return its error with the output before it, "" where all is well."""
+    """Read the engine's progress to its end; return its error and the output before it, or ""."""
     recent: list[str] = []
     wrong = ""
     for line in lines:

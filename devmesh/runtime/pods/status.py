@@ -31,7 +31,7 @@ class ContainerView:
         return "terminated" in self.state
 
     def lose(self, now: str) -> None:
-        """Note that the pod's sandbox is gone, and what ran in it was killed: this begins anew, as a restart."""
+        """Note that its sandbox is gone, and what ran in it was killed: it begins anew, as a restart."""
         if running := self.state.get("running"):
             self.last = {"terminated": {"exitCode": KILLED, "reason": "Error", **running, "finishedAt": now}}
             if self.container_id:
