@@ -38,10 +38,12 @@ from devmesh.config.kinds import (
     NODE,
     POD,
     REPLICA_SET,
+    SERVICE,
     STATEFUL_SET,
     WITHOUT_EFFECT,
     Kinds,
 )
+from devmesh.config.managed import give_address, keep
 from devmesh.config.meshfile import MeshFile
 from devmesh.config.statedir import StateDir
 from devmesh.config.store import Event, Store, Stored
@@ -381,6 +383,10 @@ class Mesh:
             compiled = self.pilot.update(tuple(self.runtime.instances.current.values()))
             for key, status in compiled.statuses.items():
                 self.store.patch_status(key, status)
+            for wanted in compiled.wanted:
+                made = keep(self.store, wanted.kind, wanted.raw)
+                if made is not None and wanted.kind is SERVICE:
+                    give_address(self.store, made)
             await self._dirty.wait()
 
     async def _configured(self, instance: str) -> None:

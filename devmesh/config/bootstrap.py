@@ -12,6 +12,7 @@ from typing import Any
 
 from devmesh.config import meshconfig
 from devmesh.config.admission import admit
+from devmesh.config.gateway_kinds import GATEWAY_CLASS, GATEWAY_CLASSES
 from devmesh.config.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -64,6 +65,8 @@ def _objects() -> Iterator[tuple[Kind, Raw]]:
     for name, role in ((INGRESS, "ingressgateway"), (EGRESS, "egressgateway")):
         yield SERVICE_ACCOUNT, _named(f"{name}-service-account", SYSTEM, _gateway_labels(name, role))
         yield DEPLOYMENT, _gateway(name, role)
+    for name, controller in GATEWAY_CLASSES.items():
+        yield GATEWAY_CLASS, {"metadata": {"name": name}, "spec": {"controllerName": controller}}
     ports = [("http2", 80, _HTTP), ("https", 443, _HTTPS)]
     labels = _gateway_labels(EGRESS, "egressgateway")
     yield SERVICE, _service(EGRESS, SYSTEM, ports, labels=labels, selector=labels)

@@ -60,6 +60,22 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "spec.ingress[].connectionPool": "",
         "spec.egress[].captureMode": "all traffic is captured",
     },
+    ("gateway.networking.k8s.io", "GatewayClass"): {"spec.parametersRef": "as in Istio"},
+    ("gateway.networking.k8s.io", "Gateway"): {
+        "spec.infrastructure.parametersRef": "",
+        "spec.tls.backend": "",
+        "spec.defaultScope": "as in Istio",
+    },
+    ("gateway.networking.k8s.io", "HTTPRoute"): {
+        "spec.useDefaultGateways": "as in Istio",
+        "spec.rules[].sessionPersistence": "as in Istio",
+    },
+    ("gateway.networking.k8s.io", "GRPCRoute"): {
+        "spec.useDefaultGateways": "as in Istio",
+        "spec.rules[].sessionPersistence": "as in Istio",
+    },
+    ("gateway.networking.k8s.io", "TLSRoute"): {"spec.useDefaultGateways": "as in Istio"},
+    ("gateway.networking.k8s.io", "TCPRoute"): {"spec.useDefaultGateways": "as in Istio"},
     ("", "Service"): {
         "spec.loadBalancerIP": "",
         "spec.loadBalancerSourceRanges": "",

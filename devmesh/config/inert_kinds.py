@@ -162,15 +162,7 @@ _ISTIO_1_4 = (
     ),
 )
 _GATEWAYS = (
-    _inert(_GATEWAY_API, "GatewayClass", "gatewayclasses", ("v1", "v1beta1"), ("gc",), namespaced=False),
-    _inert(_GATEWAY_API, "Gateway", "gateways", ("v1", "v1beta1"), ("gtw",)),
-    _inert(_GATEWAY_API, "ListenerSet", "listenersets", ("v1",), ("lset",)),
-    _inert(_GATEWAY_API, "HTTPRoute", "httproutes", ("v1", "v1beta1")),
-    _inert(_GATEWAY_API, "GRPCRoute", "grpcroutes", ("v1",)),
-    _inert(_GATEWAY_API, "TLSRoute", "tlsroutes", ("v1", "v1alpha3", "v1alpha2")),
-    _inert(_GATEWAY_API, "TCPRoute", "tcproutes", ("v1", "v1alpha2")),
     _inert(_GATEWAY_API, "UDPRoute", "udproutes", ("v1", "v1alpha2")),
-    _inert(_GATEWAY_API, "ReferenceGrant", "referencegrants", ("v1", "v1beta1"), ("refgrant",), status=False),
     _inert(_GATEWAY_API, "BackendTLSPolicy", "backendtlspolicies", ("v1", "v1alpha3"), ("btlspolicy",)),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from devmesh.config.gateway_kinds import GATEWAY_API
 from devmesh.config.inert_kinds import CUSTOM_RESOURCE_DEFINITION, WITHOUT_EFFECT
 from devmesh.config.kind import Kind, Kinds
 
@@ -129,5 +130,6 @@ BUILT_IN: tuple[Kind, ...] = (
     SIDECAR,
     PEER_AUTHENTICATION,
     WORKLOAD_ENTRY,
+    *GATEWAY_API,
     *WITHOUT_EFFECT,
 )

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from devmesh.config import kinds
-from devmesh.config.defaulting import configuration, pods, services, workloads
+from devmesh.config import gateway_kinds, kinds
+from devmesh.config.defaulting import configuration, gateway_api, pods, services, workloads
 from devmesh.config.inert_kinds import WORKLOAD_GROUP
 from devmesh.config.kinds import Kind
 from devmesh.config.problems import Cause
-from devmesh.config.validation import destinationrule, gateway, names, serviceentry, sidecar, virtualservice
+from devmesh.config.validation import (
+    destinationrule,
+    gateway,
+    gateway_httproute,
+    names,
+    serviceentry,
+    sidecar,
+    virtualservice,
+)
+from devmesh.config.validation import gateway_api as routes
 from devmesh.config.validation import services as core
 from devmesh.config.validation import workloads as apps
 
@@ -34,6 +43,12 @@ DEFAULTS: Mapping[Kind, Callable[[dict[str, Any]], None]] = {
     kinds.STATEFUL_SET: workloads.stateful_set,
     kinds.DAEMON_SET: workloads.daemon_set,
     kinds.JOB: workloads.job,
+    gateway_kinds.KUBERNETES_GATEWAY: gateway_api.gateway,
+    gateway_kinds.LISTENER_SET: gateway_api.listener_set,
+    gateway_kinds.HTTP_ROUTE: gateway_api.http_route,
+    gateway_kinds.GRPC_ROUTE: gateway_api.grpc_route,
+    gateway_kinds.TLS_ROUTE: gateway_api.connection_route,
+    gateway_kinds.TCP_ROUTE: gateway_api.connection_route,
 }
 
 VALIDATION: Mapping[Kind, Callable[[Any], Iterator[Cause]]] = {
@@ -55,6 +70,13 @@ VALIDATION: Mapping[Kind, Callable[[Any], Iterator[Cause]]] = {
     kinds.SIDECAR: sidecar.sidecar,
     kinds.PEER_AUTHENTICATION: sidecar.peer_authentication,
     WORKLOAD_GROUP: serviceentry.workload_group,
+    gateway_kinds.KUBERNETES_GATEWAY: routes.gateway,
+    gateway_kinds.LISTENER_SET: routes.listener_set,
+    gateway_kinds.REFERENCE_GRANT: routes.reference_grant,
+    gateway_kinds.HTTP_ROUTE: gateway_httproute.http_route,
+    gateway_kinds.GRPC_ROUTE: routes.grpc_route,
+    gateway_kinds.TLS_ROUTE: routes.tls_route,
+    gateway_kinds.TCP_ROUTE: routes.tcp_route,
 }
 
 

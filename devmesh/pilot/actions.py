@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from devmesh.config.documents.selectors import Percent
 from devmesh.config.documents.virtualservice import (
     CorsPolicy,
@@ -203,13 +205,21 @@ def direct_response(written: HTTPDirectResponse) -> DirectResponse:
 
 
 def rewrite(
-    written: HTTPRewrite | None, match: HTTPMatchRequest | None, by_headers: str | None
+    written: HTTPRewrite | None,
+    match: HTTPMatchRequest | None,
+    by_headers: str | None,
+    *,
+    by_segment: bool = False,
 ) -> Rewrite | None:
     """Return the rewrite. `by_headers` is the authority that header operations ask for: the one of the
-    rewrite comes before it (Istio)."""
+    rewrite comes before it (Istio). `by_segment`: the prefix that was matched ends with a segment, so that
+    ``/`` in its place takes the slash behind it, too (Gateway API)."""
     host = (written.authority if written else "") or by_headers
     if written and (regex := written.uri_regex_rewrite):
         return Rewrite(regex=pattern(regex.match), substitution=regex.rewrite, authority=host)
+    if written and written.uri == "/" and by_segment and (prefix := _prefix(match)):
+        found = pattern(f"^{re.escape(prefix.rstrip('/'))}(/?)(.*)")
+        return Rewrite(regex=found, substitution=r"/\2", authority=host)
     if written and written.uri:
         return Rewrite(path=written.uri, matched=_prefix(match), authority=host)
     return Rewrite(authority=host) if host else None

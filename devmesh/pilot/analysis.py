@@ -150,7 +150,7 @@ class Analysis:
     def _shared_hosts(self) -> Iterator[Finding]:
         owners: dict[tuple[str, str], Loaded[object]] = {}
         for vs in self._virtual_services.all:
-            if MESH not in vs.gateways:
+            if MESH not in vs.gateways or vs.gateway_api:
                 continue
             for index, host in enumerate(vs.hosts):
                 first = owners.setdefault((host, ",".join(vs.export_to)), vs.loaded)

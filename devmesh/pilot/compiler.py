@@ -12,6 +12,8 @@ from devmesh.pilot import mesh_config, names, pending, service_entries, services
 from devmesh.pilot.analysis import Analysis
 from devmesh.pilot.credentials import Credentials
 from devmesh.pilot.destination_rules import DestinationRules
+from devmesh.pilot.gateway_api.compilation import GatewayApi
+from devmesh.pilot.gateway_api.deployment import Wanted
 from devmesh.pilot.gateways import Gateways
 from devmesh.pilot.inbound import inbound, services_of
 from devmesh.pilot.listeners import Listeners
@@ -33,12 +35,13 @@ class Compiled:
     """What a compile gives.
 
     `statuses` holds what is to be merged into the status of resources. `memo` and `problems` are for
-    the next compile, which goes on with the very same memo.
+    the next compile, which goes on with the very same memo. `wanted` are objects that are to be made.
     """
 
     snapshot: Snapshot
     findings: tuple[Finding, ...] = ()
     statuses: Mapping[Key, Raw] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] = ()
     memo: Memo = field(default_factory=Memo, repr=False)
     problems: Problems = field(default_factory=Problems, repr=False)
 
@@ -67,7 +70,9 @@ def compile_mesh(
     snapshot = compilation.snapshot(version)
     problems.extend(compilation.analyze())
     problems.extend(pending.findings(compilation.resources, memo))
-    return Compiled(snapshot, problems.all(), {}, memo, problems)
+    api = compilation.gateway_api
+    problems.extend(api.findings())
+    return Compiled(snapshot, problems.all(), api.statuses(), api.wanted(), memo, problems)
 
 
 class _Compilation:
@@ -89,9 +94,14 @@ class _Compilation:
         self.registry = Registry(self._entries(), memo)
         self.services = services_of(self.registry.entries)
         self.rules = DestinationRules(self.resources.destination_rules, self.settings, memo)
-        self.virtual_services = VirtualServices(
-            self.resources.virtual_services, self.settings, memo, problems
+        self.gateway_api = GatewayApi(
+            store, self.registry, self.resources.service_entries, self.settings.domain, memo, problems
         )
+        derived = self.gateway_api.translated
+        self.virtual_services = VirtualServices(
+            self.resources.virtual_services, self.settings, memo, problems, derived.virtual_services
+        )
+        self.gateways = sorted((*self.resources.gateways, *derived.gateways), key=lambda g: g.order)
         self.compiling = Compiling(self.registry, self.settings)
         self._outbounds: dict[View, Outbound] = {}
 
@@ -178,7 +188,7 @@ class _Compilation:
     def _gateways(self, view: View) -> Gateways:
         return Gateways(
             view,
-            self.resources.gateways,
+            self.gateways,
             self.virtual_services,
             self.compiling,
             Credentials(self.store),

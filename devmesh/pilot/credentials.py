@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from devmesh.config import kinds
-from devmesh.config.documents.configuration import Secret
+from devmesh.config.documents.configuration import ConfigMap, Secret
 from devmesh.config.store import Store
 from devmesh.config.typed import typed
+
+GATEWAY_SCHEME = "kubernetes-gateway://"
+"""Before the namespace and the name of a Secret of the Gateway API, which may lie anywhere (Istio)."""
+CONFIG_MAP_SCHEME = "configmap://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,10 @@ class Credentials:
         """Return a Secret's PEM texts; None where it isn't there or holds no certificate and no CA.
 
         Istio: the keys are tls.crt, tls.key and ca.crt (or cert, key, cacert); the CA may be in a
-        Secret of its own, ``<name>-cacert``.
+        Secret of its own, ``<name>-cacert``. A name that begins with `GATEWAY_SCHEME` says its own namespace.
         """
+        if name.startswith(GATEWAY_SCHEME):
+            namespace, _, name = name.removeprefix(GATEWAY_SCHEME).partition("/")
         data = self._data(namespace, name)
         certificate = data.get("tls.crt") or data.get("cert") or b""
         key = data.get("tls.key") or data.get("key") or b""
@@ -41,6 +47,15 @@ class Credentials:
         if not certificate and not ca:
             return None
         return Pem(_text(certificate), _text(key), _text(ca))
+
+    def authority(self, namespace: str, name: str) -> str:
+        """Return the certificates to trust that a Secret or ConfigMap holds; empty where there are none."""
+        if not name.startswith(CONFIG_MAP_SCHEME):
+            found = self.find(namespace, name)
+            return found.ca if found else ""
+        namespace, _, name = name.removeprefix(CONFIG_MAP_SCHEME).partition("/")
+        stored = self.store.get(kinds.CONFIG_MAP, namespace, name)
+        return typed(stored, ConfigMap).data.get("ca.crt", "") if stored else ""
 
     def _data(self, namespace: str, name: str) -> dict[str, bytes]:
         stored = self.store.get(kinds.SECRET, namespace, name)

@@ -19,11 +19,16 @@ Delegates = Mapping[tuple[str, str], Loading]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One HTTP route and where it was written (`source` is the delegate, where it came from one)."""
+    """One HTTP route and where it was written (`source` is the delegate, where it came from one).
+
+    `path` is that of a Gateway API route, whose semantics it then has: prefixes of whole segments,
+    and 500 for a backend that isn't there.
+    """
 
     route: HTTPRoute
-    source: Loading
+    source: Loaded[object]
     index: int
+    path: str = ""
 
 
 def delegates_of(loaded: Loading, delegates: Delegates) -> list[Loading]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from devmesh.config.documents.gateway import GatewaySpec
 from devmesh.model.port import Protocol
 from devmesh.model.workload import Instance
 from devmesh.pilot.credentials import Credentials
+from devmesh.pilot.exposure import places
+from devmesh.pilot.gateway_api.derived import Derived
 from devmesh.pilot.gateway_tables import BoundServer, common_hosts, gateway_table
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
@@ -46,22 +48,29 @@ class Gateways:
         Istio: servers of all Gateways that select it are merged by port; on one port the first decides
         what is spoken there, and servers of another kind are left out.
         """
+        services = tuple(services)
+        behind = frozenset(entry.host for entry, _ in services)
         targets = dict(_targets(services))
         by_target: dict[int, list[BoundServer]] = {}
         for gateway in self.loaded:
-            if not selects(gateway.spec.selector, instance.labels):
+            if not _serves(gateway, instance, behind):
                 continue
             for index, server in enumerate(gateway.spec.servers):
                 if server.port is None:
                     continue
                 number = server.port.number
                 target = targets.get(number, _TARGETS.get(number, number))
+                if isinstance(gateway, Derived) and number not in targets:
+                    continue  # Gateway API: a port that the Service lacks is served nowhere
                 self._place(by_target.setdefault(target, []), BoundServer(gateway, server, index))
         ingress = INGRESS_LABEL in instance.labels.items()
+        shown = {} if ingress else places(services, self.credentials.store)
         found = []
         for target, servers in by_target.items():
             local = self.ports.of(target) if ingress else 0
             made = self._listener(target, local, servers)
+            if target in shown:
+                made = replace(made, shown=shown[target])
             found.append(self.memo.same(("listener", instance.id, target), made))
         return self.memo.get(("listeners", instance.id), tuple(found), tuple, found)
 
@@ -132,7 +141,17 @@ class Gateways:
                 f"{self.view.namespace!r}, the gateway workload's: TLS handshakes fail until it is created",
             )
             return ServerTls(mode, hosts, routes=table)
-        return ServerTls(mode, hosts, pem.certificate, pem.key, pem.ca, table)
+        ca = pem.ca
+        if tls.ca_cert_credential_name:
+            ca = self.credentials.authority(self.view.namespace, tls.ca_cert_credential_name)
+        return ServerTls(mode, hosts, pem.certificate, pem.key, ca, table)
+
+
+def _serves(gateway: Loaded[GatewaySpec], instance: Instance, services: frozenset[str]) -> bool:
+    """Istio: labels choose the workloads of its own Gateways, Services those of the Gateway API's."""
+    if isinstance(gateway, Derived):
+        return not services.isdisjoint(gateway.services)
+    return selects(gateway.spec.selector, instance.labels)
 
 
 def _targets(services: Iterable[tuple[Entry, Backend]]) -> Iterator[tuple[int, int]]:

@@ -21,7 +21,7 @@ from devmesh.pilot.settings import Settings
 from devmesh.pilot.string_matches import string_match, value_match, value_matches
 from devmesh.pilot.virtual_services import MESH, VirtualService, gateway_name
 from devmesh.pilot.visibility import View, selector
-from devmesh.snapshot.match import Exact, Prefix, Regex
+from devmesh.snapshot.match import Exact, PathPrefix, Prefix, Regex
 from devmesh.snapshot.origin import Origin
 from devmesh.snapshot.route import NO_OPS, HeaderOps, Match, Mirror, Route, Weighted
 
@@ -63,7 +63,7 @@ def _routes(vs: VirtualService, written: Written, place: Place, compiling: Compi
     blocks: Sequence[HTTPMatchRequest | None] = written.route.match or (None,)
     for index, block in enumerate(blocks):
         if block is None or _applies(block, vs.namespace, place):
-            path = f"spec.http[{written.index}]" + (f".match[{index}]" if block else "")
+            path = written.path or f"spec.http[{written.index}]" + (f".match[{index}]" if block else "")
             yield _route(vs, written, block, place, compiling, written.source.origin(path))
 
 
@@ -92,7 +92,8 @@ def _route(
     origin: Origin,
 ) -> Route:
     rule = written.route
-    match = _match(block)
+    by_segment = bool(written.path)
+    match = _match(block, by_segment=by_segment)
     matches = (match,) if match else ()
     name = f"{rule.name}.{block.name}" if block and block.name else rule.name
     cors = actions.cors(rule.cors_policy)
@@ -137,7 +138,7 @@ def _route(
         name=name,
         matches=matches,
         destinations=destinations,
-        rewrite=actions.rewrite(rule.rewrite, block, host),
+        rewrite=actions.rewrite(rule.rewrite, block, host, by_segment=by_segment),
         timeout=float(rule.timeout) if rule.timeout else None,
         retry=actions.retry(rule.retries, compiling.settings.retry),
         fault=fault,
@@ -147,15 +148,19 @@ def _route(
         response_headers=response,
         operation=_operation(vs, match, destinations, place),
         origin=origin,
+        not_found=500 if by_segment else 503,
     )
 
 
-def _match(block: HTTPMatchRequest | None) -> Match | None:
+def _match(block: HTTPMatchRequest | None, *, by_segment: bool = False) -> Match | None:
     """Compile a block; None where it accepts everything."""
     if block is None:
         return None
+    path = string_match(block.uri, ignore_case=block.ignore_uri_case) if block.uri else None
+    if by_segment and isinstance(path, Prefix) and path.value != "/":
+        path = PathPrefix(path.value.rstrip("/"))
     match = Match(
-        path=string_match(block.uri, ignore_case=block.ignore_uri_case) if block.uri else None,
+        path=path,
         method=string_match(block.method) if block.method else None,
         scheme=string_match(block.scheme) if block.scheme else None,
         authority=string_match(block.authority) if block.authority else None,
@@ -252,6 +257,8 @@ def _path_pattern(match: Match | None) -> str:
         return path.value
     if isinstance(path, Prefix):
         return path.value + "*"
+    if isinstance(path, PathPrefix):
+        return path.value + "/*"
     return path.source if isinstance(path, Regex) else "/*"
 
 

@@ -176,7 +176,7 @@ def _http(
     cluster = proxy.outbound.clusters.get(name)
     sent = _send(snapshot, cluster, name, draw, state, dialled)
     return Outcome(
-        sent.status,
+        route.not_found if cluster is None else sent.status,
         ",".join([*flags, *filter(None, [sent.flags])]),
         host.name,
         route,

@@ -37,6 +37,7 @@ class VirtualService:
     http: tuple[Written, ...]
     sources: frozenset[Selector]  # the callers that its matches tell apart
     by_namespace: bool  # its matches tell callers' namespaces apart
+    gateway_api: bool = False  # it stands for routes of the Gateway API
 
     @property
     def namespace(self) -> str:
@@ -50,9 +51,20 @@ class VirtualService:
 
 
 class VirtualServices:
-    """All of them, the oldest first, indexed by host for sidecars and by gateway."""
+    """All of them, the oldest first, indexed by host for sidecars and by gateway.
 
-    def __init__(self, loaded: Sequence[Loading], settings: Settings, memo: Memo, problems: Problems) -> None:
+    Args:
+        derived: What the Gateway API's routes are translated to.
+    """
+
+    def __init__(
+        self,
+        loaded: Sequence[Loading],
+        settings: Settings,
+        memo: Memo,
+        problems: Problems,
+        derived: Sequence[VirtualService] = (),
+    ) -> None:
         self.all: list[VirtualService] = []
         delegates = {(vs.namespace, vs.name): vs for vs in loaded if not vs.spec.hosts}
         for vs in loaded:
@@ -62,6 +74,8 @@ class VirtualServices:
                 used = delegates_of(vs, delegates)
                 parts = (vs, settings, *used)
                 self.all.append(memo.get(("vs", vs.stored.key), parts, _resolve, vs, delegates, settings))
+        if derived:
+            self.all = sorted([*self.all, *derived], key=lambda vs: vs.loaded.order)
         self._exact: dict[str, list[VirtualService]] = {}
         self._wild: list[tuple[str, VirtualService]] = []
         for found in self.all:
@@ -80,11 +94,17 @@ class VirtualServices:
     def owner(self, host: str, view: View) -> VirtualService | None:
         """Return the VirtualService that steers calls to a host from sidecars of a view.
 
-        Istio: the most specific host wins, and among equals the oldest has it entirely.
+        Istio: the most specific host wins, and among equals the oldest has it entirely; but a Gateway API
+        route of the caller's own namespace comes before them all.
         """
+        found: VirtualService | None = None
         for vs in self._exact.get(host, ()):
-            if vs.seen_by(view):
-                return vs
+            if (vs.http or not vs.gateway_api) and vs.seen_by(view):
+                if vs.gateway_api and vs.namespace == view.namespace:
+                    return vs
+                found = found or vs
+        if found is not None:
+            return found
         for pattern, vs in self._wild:
             if matches(pattern, host) and vs.seen_by(view):
                 return vs
@@ -94,7 +114,10 @@ class VirtualServices:
         """Return all that name a host, the oldest first: for connections, Istio looks at each."""
         found = {id(vs): vs for vs in self._exact.get(host, ()) if vs.seen_by(view)}
         found |= {id(vs): vs for p, vs in self._wild if matches(p, host) and vs.seen_by(view)}
-        return sorted(found.values(), key=lambda vs: vs.loaded.order)
+        own = view.namespace
+        return sorted(
+            found.values(), key=lambda vs: (not (vs.gateway_api and vs.namespace == own), *vs.loaded.order)
+        )
 
     def mesh_hosts(self, view: View, *, several: bool) -> Iterator[tuple[str, VirtualService]]:
         """Yield the hosts that sidecars know, each with its oldest owner; the most specific first.
@@ -103,11 +126,12 @@ class VirtualServices:
             several: Only those of VirtualServices with more than one host.
         """
         for host, found in self._exact.items():
-            owner = next((vs for vs in found if vs.seen_by(view)), None)
+            # Istio: a Gateway API route is for the Service that it names, and makes no other host.
+            owner = next((vs for vs in found if not vs.gateway_api and vs.seen_by(view)), None)
             if owner is not None and (len(owner.hosts) > 1 or not several):
                 yield host, owner
         for pattern, vs in self._wild:
-            if vs.seen_by(view) and (len(vs.hosts) > 1 or not several):
+            if not vs.gateway_api and vs.seen_by(view) and (len(vs.hosts) > 1 or not several):
                 yield pattern, vs
 
     def destinations(self, view: View, domain: str) -> Iterator[str]:

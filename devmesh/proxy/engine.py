@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 PATIENCE = 5.0  # seconds that a connection waits for its instance to be known
 _PRUNE_EVERY, _PRUNE_AFTER = 60.0, 0.2  # seconds
 
+Place = tuple[str, int]
+"""A gateway's address on the host with a port; no address: inside its own namespace."""
+_HOST = "127.0.0.1"
+
 Refused = Callable[[str, int, OSError], None]
 """Told of a gateway's port that cannot be listened on: instance, port, why."""
 
@@ -44,10 +48,10 @@ def _say(instance: str, port: int, error: OSError) -> None:
 
 @dataclass(slots=True)
 class _Listening:
-    """What is open for one instance; `gateway` by (local, port)."""
+    """What is open for one instance; `gateway` by place."""
 
     sidecar: list[Acceptor] = field(default_factory=list)
-    gateway: dict[tuple[bool, int], Acceptor] = field(default_factory=dict)
+    gateway: dict[Place, Acceptor] = field(default_factory=dict)
 
     def close(self) -> None:
         for acceptor in (*self.sidecar, *self.gateway.values()):
@@ -83,7 +87,7 @@ class Engine:
         self._listeners = listeners
         self._port_taken = port_taken
         self._open: dict[str, _Listening] = {}
-        self._refused: set[tuple[str, bool, int]] = set()
+        self._refused: set[tuple[str, Place]] = set()
         self._parked: dict[str, list[tuple[Connection, Callable[[Proxy], None]]]] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -138,28 +142,31 @@ class Engine:
 
     def _open_gateway(self, instance: str, proxy: Proxy) -> None:
         opened = self._open.setdefault(instance, _Listening())
-        wanted: dict[tuple[bool, int], int] = {}
+        wanted: dict[Place, int] = {}
         for listener in proxy.gateway:
-            wanted[False, listener.target_port] = listener.target_port
+            wanted["", listener.target_port] = listener.target_port
             if listener.local_port:
-                wanted[True, listener.local_port] = listener.target_port
+                wanted[_HOST, listener.local_port] = listener.target_port
+            for place in listener.shown:
+                wanted[place] = listener.target_port
         self._close_gateway(opened, wanted.keys())
-        for (local, port), target in wanted.items():
-            if (local, port) not in opened.gateway:
-                self._listen(opened, instance, local, port, target)
+        for place, target in wanted.items():
+            if place not in opened.gateway:
+                self._listen(opened, instance, place, target)
 
-    def _listen(self, opened: _Listening, instance: str, local: bool, port: int, target: int) -> None:
+    def _listen(self, opened: _Listening, instance: str, place: Place, target: int) -> None:
+        address, port = place
         try:
-            if local:
-                made = self._listeners.listen(None, "127.0.0.1", port)
+            if address:
+                made = self._listeners.listen(None, address, port)
             else:
                 made = self._listeners.listen(instance, "0.0.0.0", port)
         except OSError as error:
-            if (instance, local, port) not in self._refused:  # say it once; try again with each snapshot
-                self._refused.add((instance, local, port))
+            if (instance, place) not in self._refused:  # say it once; try again with each snapshot
+                self._refused.add((instance, place))
                 self._port_taken(instance, port, error)
             return
-        self._refused.discard((instance, local, port))
+        self._refused.discard((instance, place))
 
         def start(plane: Plane, proxy: Proxy, connection: Connection) -> None:
             listener = listener_of(proxy, target)
@@ -168,9 +175,9 @@ class Engine:
             else:
                 GatewayArrival(plane, proxy, listener, connection).start()
 
-        opened.gateway[local, port] = self._reactor.accept(made, lambda c: self._arrived(instance, c, start))
+        opened.gateway[place] = self._reactor.accept(made, lambda c: self._arrived(instance, c, start))
 
-    def _close_gateway(self, opened: _Listening, keep: Container[tuple[bool, int]]) -> None:
+    def _close_gateway(self, opened: _Listening, keep: Container[Place]) -> None:
         for key in [key for key in opened.gateway if key not in keep]:
             opened.gateway.pop(key).close()
 

@@ -139,7 +139,7 @@ class ClientSide(Side):
         elif route.direct is not None:
             exchange.reply(route.direct.status, route.direct.body, "", "direct_response")
         elif not exchange.cluster.name:
-            exchange.reply(503, b"", "NC", "cluster_not_found")
+            exchange.reply(route.not_found, b"", "NC", "cluster_not_found")
         else:
             self._forward(exchange, route)
 

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from devmesh.model.identity import Identity
-from devmesh.snapshot.match import Exact, Prefix, Present, Regex, Suffix
+from devmesh.snapshot.match import Exact, PathPrefix, Prefix, Present, Regex, Suffix
 from devmesh.snapshot.origin import Origin
 from devmesh.snapshot.route import RouteTable
 
@@ -28,7 +28,7 @@ def dump(value: Any) -> Any:
             return value.decode("utf-8", "replace")
         case Origin() | Identity():
             return str(value)
-        case Exact() | Prefix() | Suffix() | Regex() | Present():
+        case Exact() | Prefix() | PathPrefix() | Suffix() | Regex() | Present():
             return _match(value)
         case RouteTable():  # instead of its indexes
             return {"name": value.name, "virtual_hosts": [dump(host) for host in value.virtual_hosts]}
@@ -55,8 +55,8 @@ def _given(field: Field[Any], owner: object) -> object:
     return value
 
 
-def _match(test: Exact | Prefix | Suffix | Regex | Present) -> dict[str, object]:
-    kind = type(test).__name__.lower()
+def _match(test: Exact | Prefix | PathPrefix | Suffix | Regex | Present) -> dict[str, object]:
+    kind = "path_prefix" if isinstance(test, PathPrefix) else type(test).__name__.lower()
     if isinstance(test, Present):
         return {kind: True}
     found: dict[str, object] = {kind: test.source if isinstance(test, Regex) else test.value}

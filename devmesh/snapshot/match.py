@@ -39,6 +39,18 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class PathPrefix:
+    """A prefix of whole path segments: ``/foo`` accepts ``/foo`` and ``/foo/bar``, not ``/foobar`` (Gateway
+    API; Envoy: path_separated_prefix). `value` has no ``/`` at its end."""
+
+    value: str
+
+    def __call__(self, text: str, /) -> bool:
+        value = self.value
+        return text.startswith(value) and (len(text) == len(value) or text[len(value)] == "/")
+
+
+@dataclass(frozen=True, slots=True)
 class Suffix:
     value: str
 

@@ -108,7 +108,8 @@ class ServerTls:
 @dataclass(frozen=True, slots=True)
 class GatewayListener:
     """One port of a gateway. `port` is the Gateway server's, `local_port` where 127.0.0.1 shows it
-    (0: nowhere on the host); inside the gateway's own namespace it listens on `target_port`."""
+    (0: nowhere on the host); inside the gateway's own namespace it listens on `target_port`. `shown` are
+    more addresses and ports of the host."""
 
     port: int
     target_port: int
@@ -117,6 +118,7 @@ class GatewayListener:
     tcp: tuple[TcpRoute, ...] = ()
     tls: tuple[ServerTls, ...] = ()
     local_port: int = 0
+    shown: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,7 @@ class Route:
 
     Exactly one of `destinations`, `redirect`, `direct` is given. `timeout` is None where there is
     none (Istio's default). `operation` is Envoy's decorator (``reviews.default.svc.cluster.local:9080/*``).
+    `not_found` is what is answered where the cluster isn't there (Envoy: cluster_not_found_response_code).
     """
 
     name: str = "default"
@@ -161,6 +162,7 @@ class Route:
     response_headers: HeaderOps = NO_OPS
     operation: str = ""
     origin: Origin | None = None
+    not_found: int = 503
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from devmesh.config import kinds
-from devmesh.config.kinds import Kinds
+from devmesh.config.kinds import Kind, Kinds
 from devmesh.config.store import Store
 from devmesh.model.identity import Identity
 from devmesh.model.workload import Instance, Workload
@@ -22,6 +22,7 @@ from devmesh.pilot.simulate import Outcome, call
 from devmesh.traffic.routing import RequestHead
 
 BOOKINFO = Path(__file__).parents[2] / "samples" / "bookinfo"
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 INGRESS = """
@@ -92,10 +93,34 @@ class Mesh:
                 addresses=(f"10.0.0.{count + number + 1}",),
                 ready=True,
                 meshed=annotations.get("sidecar.istio.io/inject") != "false",
-                gateway="istio" in labels,
+                gateway="istio" in labels or GATEWAY_NAME in labels,
                 ports=ports,
                 locality=annotations.get("test/locality", ""),
             )
+
+    def deploy(self) -> Mesh:
+        """Make what a compile wants for Gateways, as the mesh does; it is ready at once."""
+        for wanted in self.compile().wanted:
+            self._apply({"apiVersion": wanted.kind.api_version, "kind": wanted.kind.kind, **wanted.raw})
+        return self
+
+    def settle(self) -> int:
+        """Write statuses until nothing is left to write; return after how many compiles that is so."""
+        for turn in range(1, 5):
+            statuses = self.compile().statuses
+            if not statuses:
+                return turn
+            for key, status in statuses.items():
+                self.store.patch_status(key, status)
+        raise AssertionError("statuses are written again and again")
+
+    def status(self, kind: Kind, name: str, namespace: str = "default") -> dict[str, Any]:
+        """Return a status after it was written."""
+        self.settle()
+        stored = self.store.get(kind, namespace, name)
+        assert stored is not None
+        found: dict[str, Any] = stored.raw["status"]
+        return found
 
     def change(self, name: str, **changes: Any) -> None:
         """Change an instance, as the runtime would report it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from devmesh.api.console.rows import RouteRow
 from devmesh.model.port import Protocol
-from devmesh.snapshot.match import Exact, Prefix, Present, Regex, StringMatch, Suffix
+from devmesh.snapshot.match import Exact, PathPrefix, Prefix, Present, Regex, StringMatch, Suffix
 from devmesh.snapshot.origin import Origin
 from devmesh.snapshot.proxy import Proxy
 from devmesh.snapshot.route import Match, Route, RouteTable, Weighted
@@ -79,6 +79,8 @@ def _said(match: StringMatch) -> str:
             return value
         case Prefix(value=value):
             return f"{value}*"
+        case PathPrefix(value=value):
+            return f"{value}/*"
         case Suffix(value=value):
             return f"*{value}"
         case Regex(source=source):

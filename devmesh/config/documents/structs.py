@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from devmesh.config.documents import kubernetes, networking, security
+from devmesh.config.documents import gateway_api, gateway_routes, kubernetes, networking, security
 from devmesh.config.documents.message import Message
 
 STRUCTS: Mapping[tuple[str, str], type[Message]] = MappingProxyType(
@@ -37,6 +37,14 @@ STRUCTS: Mapping[tuple[str, str], type[Message]] = MappingProxyType(
         ("security.istio.io", "PeerAuthentication"): security.PeerAuthentication,
         ("security.istio.io", "RequestAuthentication"): security.RequestAuthentication,
         ("security.istio.io", "AuthorizationPolicy"): security.AuthorizationPolicy,
+        ("gateway.networking.k8s.io", "GatewayClass"): gateway_api.GatewayClass,
+        ("gateway.networking.k8s.io", "Gateway"): gateway_api.GatewayResource,
+        ("gateway.networking.k8s.io", "ListenerSet"): gateway_api.ListenerSet,
+        ("gateway.networking.k8s.io", "ReferenceGrant"): gateway_api.ReferenceGrant,
+        ("gateway.networking.k8s.io", "HTTPRoute"): gateway_routes.HTTPRouteResource,
+        ("gateway.networking.k8s.io", "GRPCRoute"): gateway_routes.GRPCRouteResource,
+        ("gateway.networking.k8s.io", "TLSRoute"): gateway_routes.TLSRouteResource,
+        ("gateway.networking.k8s.io", "TCPRoute"): gateway_routes.TCPRouteResource,
     }
 )
 """By group and kind. A kind without one (a custom resource, say) is stored as it is."""

@@ -1,0 +1,58 @@
+"""What is to be told of Gateways and routes that are not as they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from devmesh.config.finding import Finding
+from devmesh.pilot.gateway_api.listeners import (
+    CONTROLLER,
+    UNMANAGED,
+    WAYPOINT,
+    class_controller,
+    services_of,
+)
+from devmesh.pilot.gateway_api.resources import GatewayResources
+from devmesh.pilot.gateway_api.status import route_facts
+from devmesh.pilot.gateway_api.translation import Translated
+from devmesh.pilot.resources import Loaded
+
+PARENT, REFERENCE, LISTENER, NO_EFFECT = "DM0310", "DM0311", "DM0312", "DM0304"
+
+
+def findings(resources: GatewayResources, translated: Translated, domain: str) -> Iterator[Finding]:
+    """Yield what the conditions say, too, for `kubectl apply` and the list of findings."""
+    for gateway in resources.gateways:
+        controller = class_controller(gateway.spec.gateway_class_name, resources)
+        if controller == WAYPOINT:
+            yield _finding(NO_EFFECT, gateway, "spec.gatewayClassName", "waypoints have no effect in devmesh")
+        elif controller not in (CONTROLLER, UNMANAGED):
+            said = f"no controller serves the class {gateway.spec.gateway_class_name!r}: use istio"
+            yield _finding(LISTENER, gateway, "spec.gatewayClassName", said)
+        elif wrong := services_of(gateway, domain)[1]:
+            yield _finding(LISTENER, gateway, "spec.addresses", f"{wrong.message} ({wrong.reason})")
+    for port in translated.ports:
+        for found in port.facts:
+            if found.type in ("Accepted", "ResolvedRefs") and not found.holds:
+                said = f"listener {port.listener.name!r}: {found.message} ({found.reason})"
+                yield _finding(LISTENER, port.owner, f"spec.listeners[{port.index}]", said)
+    for route in translated.routes:
+        for index, attachment in enumerate(route.attachments):
+            path = f"spec.parentRefs[{index}]"
+            if attachment.foreign:
+                ref = attachment.ref
+                said = f"there is no {ref.kind or 'Gateway'} {ref.name!r} that the route could attach to"
+                yield _finding(PARENT, route.route, path, said)
+                continue
+            accepted, resolved = route_facts(attachment, route)
+            if not accepted.holds:
+                said = f"the route is not in force here: {accepted.message} ({accepted.reason})"
+                yield _finding(PARENT, route.route, path, said)
+            elif not resolved.holds:
+                said = f"{resolved.message} ({resolved.reason})"
+                yield _finding(REFERENCE, route.route, "spec.rules", said)
+
+
+def _finding(code: str, loaded: Loaded[object], path: str, message: str) -> Finding:
+    key = loaded.stored.key
+    return Finding(code, "warning", message, key.kind.kind, key.namespace, key.name, path)
