@@ -20,6 +20,7 @@ from devmesh.snapshot.proxy import Proxy, Target, TcpRoute
 from devmesh.snapshot.route import RouteTable
 from devmesh.telemetry.record import Record
 from devmesh.traffic.balancing import pick
+from devmesh.traffic.hashing import hashed
 from devmesh.traffic.routing import pick_destination
 
 PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
@@ -164,6 +165,8 @@ class TcpArrival:
                 session.fail("UH", reset=True)
             return
         state = plane.state(proxy.instance.id).cluster(name)
+        if state.used is not cluster:
+            state.use(cluster)
         endpoint: Endpoint | None
         if cluster.kind is ClusterKind.ORIGINAL_DST:
             original = self._original
@@ -171,16 +174,24 @@ class TcpArrival:
                 original_endpoint(cluster, original, plane.feed.current, plane.draw()) if original else None
             )
         else:
-            endpoint = pick(cluster, state.balancing, plane.draw())
+            key = self._hash(cluster)
+            endpoint = pick(cluster, state.balancing, plane.draw(), key=key, now=plane.reactor.now())
         record = self._record(cluster, endpoint, route)
         if endpoint is None:
+            state.stats.upstream_cx_none_healthy += 1
             TcpSession(plane, self._connection, record, _NO_LIMITS).fail("UH", details="no_healthy_upstream")
             return
         if state.connections >= cluster.limits.max_connections:
+            state.stats.upstream_cx_overflow += 1
             TcpSession(plane, self._connection, record, _NO_LIMITS).fail("UO", details="overflow")
             return
         session = TcpSession(plane, self._connection, record, cluster.limits, state, endpoint, first)
         self._connect(session, cluster, endpoint)
+
+    def _hash(self, cluster: Cluster) -> int | None:
+        """Istio: of all that can be hashed only the source's address is there for TCP."""
+        hashes = cluster.hashing is not None and cluster.hashing.source_ip
+        return hashed(self._connection.remote[0]) if hashes else None
 
     def _connect(self, session: TcpSession, cluster: Cluster, endpoint: Endpoint) -> None:
         caller = dialing.Caller(self._plane, self._proxy.instance, http=False)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from devmesh.proxy import local
 from devmesh.proxy.body import LAST_CHUNK, Body, chunk
+from devmesh.proxy.cluster_stats import ClusterStats
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import UNTIL_CLOSE, Fields, Request, Response
-from devmesh.proxy.plane import ClusterState, Pool
+from devmesh.proxy.pools import ClusterState, Pool
 from devmesh.proxy.reactor import HIGH, Connection
 from devmesh.proxy.tracing import Trace
 from devmesh.proxy.upstream import CONNECT_TIMEOUT, Upstream
+from devmesh.snapshot.balancing import Cookie, Hashing
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef
 from devmesh.snapshot.route import Route, Weighted
-from devmesh.traffic import retry
+from devmesh.traffic import hashing, outlier, retry
 from devmesh.traffic.balancing import pick
 from devmesh.traffic.retry import Reset
 
@@ -65,6 +67,8 @@ class Exchange:
         is_uploaded: The request has been read to its end.
         answering: The head of the answer is on its way: no more tries.
         body, response_body: Count the content; None: it was in one piece, or isn't there.
+        stats: Of the cluster; None: no try has been made.
+        set_cookie: Tells the client the cookie that its later requests are hashed by.
     """
 
     # Defaults on the class: most requests need few of these, and making an exchange is on the hot path.
@@ -72,6 +76,8 @@ class Exchange:
     weighted = NO_WEIGHT
     cluster: Cluster = NO_CLUSTER
     state: ClusterState
+    stats: ClusterStats | None = None
+    set_cookie = ""
     endpoint: Endpoint | None = None
     pool: Pool | None = None  # of the endpoint
     upstream: Upstream | None = None
@@ -101,6 +107,9 @@ class Exchange:
     _held_size = 0
     _tried: tuple[Endpoint, ...] = ()
     _trying = False
+    _active = False  # counted among the requests that have a connection
+    _retrying = False  # counted among the retries
+    _hash: int | None = None
     _repeated = False
     _over = False
     _waiting: Pool | None = None
@@ -183,44 +192,94 @@ class Exchange:
     def _attempt(self) -> None:
         side, cluster, plane = self.side, self.cluster, self.plane
         state = self.state = side.state.cluster(cluster.name)
-        if state.tls is not cluster.tls:
-            state.use_tls(cluster.tls)
-        if state.requests >= cluster.limits.max_requests:
-            self.failed("overflow", "", started=False)
-            return
+        stats = self.stats = state.stats
+        if state.used is not cluster and not self.attempts:
+            state.use(cluster)
         endpoint: Endpoint | None
         if side.by_original or cluster.kind is ClusterKind.ORIGINAL_DST:
             endpoint = side.original_endpoint(cluster)
+        elif cluster.hashing is not None:
+            if not state.prepare_tables(cluster, self._prepared):
+                return
+            endpoint = pick(cluster, state.balancing, plane.draw(), key=self._hashed(cluster.hashing))
         elif len(cluster.endpoints) == 1 and not state.balancing.ejected:
             endpoint = cluster.endpoints[0]
         else:
-            endpoint = pick(cluster, state.balancing, plane.draw(), exclude=self._tried)
+            now = plane.reactor.now() if cluster.warm_up is not None else 0.0
+            endpoint = pick(cluster, state.balancing, plane.draw(), exclude=self._tried, now=now)
         if endpoint is None:
+            stats.upstream_cx_none_healthy += 1
             self.reply(503, local.NO_HEALTHY_UPSTREAM, "UH", "no_healthy_upstream")
             return
         self.endpoint = endpoint
         self._trying = True
-        state.requests += 1
         state.balancing.begin(endpoint)
         pool = self.pool = state.pool(endpoint)
-        if pool.idle:
+        if pool.idle and state.requests < cluster.limits.max_requests:
+            self._activate(pool)
             self._send(pool.idle.pop())
         else:
             self._take(pool)
 
+    def _prepared(self) -> None:
+        """The tables that the cluster hashes by are there."""
+        if not self._over:
+            self._attempt()
+
+    def _hashed(self, wanted: Hashing) -> int | None:
+        """Return what stands for the request where its cluster hashes; found once."""
+        if self._hash is None:
+            request, side = self.request, self.side
+            self._hash = hashing.key_of(
+                wanted, request.headers, request.path, side.remote[0], self._make_cookie
+            )
+        return self._hash
+
+    def _make_cookie(self, cookie: Cookie) -> str:
+        value = hashing.cookie_for(self.side.remote_text, self.side.local_text)
+        self.set_cookie = hashing.set_cookie(cookie, value)
+        return value
+
     def _take(self, pool: Pool) -> None:
+        """Find a connection, as Envoy's pool does: an idle one, else a new one, else wait for one."""
+        state, limits, stats = self.state, self.cluster.limits, self.state.stats
         if pool.idle:
-            self._send(pool.idle.pop())
-            return
-        state, limits = self.state, self.cluster.limits
-        if state.pending >= limits.max_pending_requests:
-            self.failed("overflow", "", started=False)
-        elif pool.connections and state.connections >= limits.max_connections:
-            state.pending += 1
-            self._waiting = pool
-            pool.waiting.append(self)
+            if state.requests >= limits.max_requests:
+                self._overflow()
+            else:
+                self._activate(pool)
+                self._send(pool.idle.pop())
+        elif state.pending >= limits.max_pending_requests:
+            self._overflow()
         else:
-            self._dial(pool)
+            stats.upstream_rq_pending_total += 1
+            self._connect_or_wait(pool)
+
+    def _connect_or_wait(self, pool: Pool) -> None:
+        state = self.state
+        if state.connections >= self.cluster.limits.max_connections:
+            state.stats.upstream_cx_overflow += 1
+            if pool.connections:  # else this one is made all the same: nothing would ever free one
+                state.pending += 1
+                self._waiting = pool
+                pool.waiting.append(self)
+                return
+        self._dial(pool)
+
+    def _activate(self, pool: Pool) -> None:
+        """Count the request as one that has a connection."""
+        self._active = True
+        state = self.state
+        state.requests += 1
+        state.stats.upstream_rq_total += 1
+        pool.rq_total += 1
+        if state.detector is not None:
+            state.connected(pool.endpoint.key)
+
+    def _overflow(self) -> None:
+        """A limit of the pool is reached."""
+        self.state.stats.upstream_rq_pending_overflow += 1
+        self.failed("overflow", "", started=False)
 
     def _dial(self, pool: Pool) -> None:
         upstream = Upstream(pool)
@@ -239,9 +298,17 @@ class Exchange:
     def connection_free(self) -> None:
         """Go on after waiting: a connection is idle now, or one more may be made."""
         pool, self._waiting = self._waiting, None
-        if pool is not None:
-            self.state.pending -= 1
-            self._take(pool)
+        if pool is None:
+            return
+        state = self.state
+        state.pending -= 1
+        if not pool.idle:
+            self._connect_or_wait(pool)
+        elif state.requests >= self.cluster.limits.max_requests:
+            self._overflow()
+        else:
+            self._activate(pool)
+            self._send(pool.idle.pop())
 
     def named(self, found: bool) -> None:
         """Go on after an endpoint's name was looked up."""
@@ -271,7 +338,16 @@ class Exchange:
             self._arm()
 
     def connected(self) -> None:
-        """The connection of this try is up."""
+        """The connection of this try is up, and nothing has been sent yet."""
+        if self._active or self.pool is None:
+            return
+        if self.state.requests < self.cluster.limits.max_requests:
+            self._activate(self.pool)
+            return
+        upstream = self.upstream
+        if upstream is not None:
+            upstream.discard()
+        self._overflow()
 
     def malformed(self, details: str) -> None:
         """The request's body breaks its framing."""
@@ -305,6 +381,8 @@ class Exchange:
         self._leave()
         if self._over:
             return
+        if reset != "overflow":  # that is the cluster's fault, not the endpoint's
+            self._judge_failure(outlier.RESET)
         failure = local.FAILURES[reset]
         if self.answering:
             self.add_flag(failure.flag)
@@ -332,6 +410,9 @@ class Exchange:
         policy = self.route.retry if self.route else None
         if policy is None:
             return False
+        state = self.state
+        if self._retrying:
+            self._retried()
         status = response.status if response else None
         code = response.headers.get("grpc-status", "") if response else ""
         grpc_status = int(code) if code.isascii() and code.isdigit() else None
@@ -350,15 +431,33 @@ class Exchange:
         if not wanted(self.attempts):
             if self.attempts > policy.attempts and wanted(1):
                 self.add_flag("URX")
+                state.stats.upstream_rq_retry_limit_exceeded += 1
             return False
         if self._held is None:
             return False
+        if state.retries >= state.most_retries(self.cluster.limits):
+            state.stats.upstream_rq_retry_overflow += 1
+            self.add_flag("UO")
+            return False
+        self._retrying = True
+        state.retries += 1
+        state.stats.upstream_rq_retry += 1
         if policy.other_hosts and self.endpoint is not None:
             self._tried = (*self._tried, self.endpoint)
         wait = retry.backoff(policy, max(1, self.attempts), self.plane.draw())
         self._cancel_try_timer()
         self._try_timer = self.plane.reactor.deadline(wait, self._try_again)
         return True
+
+    def _retried(self) -> None:
+        """A retry has come to its end, and counts no longer."""
+        self._retrying = False
+        self.state.retries -= 1
+
+    def _judge_failure(self, status: int) -> None:
+        """Have outlier detection, where there is any, hear of a try without a response."""
+        if self.endpoint is not None and self.state.detector is not None:
+            self.state.failed(self.endpoint.key, status)
 
     def _try_again(self) -> None:
         self._try_timer = None
@@ -373,9 +472,11 @@ class Exchange:
             self._waiting.waiting.remove(self)
             self._waiting = None
             self.state.pending -= 1
+        if self._active:
+            self._active = False
+            self.state.requests -= 1
         if self._trying and self.endpoint is not None:
             self._trying = False
-            self.state.requests -= 1
             self.state.balancing.end(self.endpoint)
 
     # -- the answer --
@@ -397,6 +498,11 @@ class Exchange:
         """Take the response's head, and what came of its body."""
         status, route = response.status, self.route
         self.status = status
+        state, pool = self.state, self.pool
+        if state.detector is not None and pool is not None:
+            self._judge(pool, response)
+        if status >= 500 and pool is not None:
+            pool.rq_error += 1
         policy = route.retry if route is not None else None
         if policy and (status >= 400 or policy.codes or "grpc-status" in response.headers):
             upstream = self.upstream
@@ -405,6 +511,9 @@ class Exchange:
                     upstream.discard()
                     self._leave_for_retry()
                 return
+        if self._retrying:
+            state.stats.upstream_rq_retry_success += 1
+            self._retried()
         self.answering = True
         self.upstream_time = self.plane.reactor.now() - self.sent_at
         self.response_length = response.length
@@ -418,6 +527,14 @@ class Exchange:
             self._complete()
         elif server.pending > HIGH and self.upstream is not None:
             self.upstream.connection.pause()
+
+    def _judge(self, pool: Pool, response: Response) -> None:
+        """Have outlier detection hear of a response; of gRPC's, by a status that stands in its head."""
+        status, named = response.status, response.headers
+        code = named.get("grpc-status", "")
+        if code.isdigit() and self.request.headers.get("content-type", "").startswith("application/grpc"):
+            status = outlier.status_of_grpc(int(code))
+        self.state.answered(pool.endpoint.key, status)
 
     def answer_more(self, piece: bytes, ended: bool) -> None:
         """Take more of the response's body."""
@@ -474,7 +591,12 @@ class Exchange:
         """The client is gone."""
         if self._over:
             return
-        upstream = self.upstream
+        upstream, stats = self.upstream, self.stats
+        if stats is not None:
+            if self._active:
+                stats.upstream_rq_tx_reset += 1
+            elif self._trying:
+                stats.upstream_rq_cancelled += 1
         self.add_flag("DC")
         self.details = "downstream_remote_disconnect"
         if not self.answering:
@@ -497,6 +619,12 @@ class Exchange:
         self._over = True
         if self._timer is not None or self._try_timer is not None:
             self._cancel_timers()
+        if self._retrying:
+            self._retried()
+        stats, status = self.stats, self.status
+        if stats is not None and status:
+            responses = stats.responses
+            responses[status] = responses.get(status, 0) + 1
         record = self.side.record(self)
         if record is not None:
             self.plane.sink.request(record)
@@ -529,12 +657,18 @@ class Exchange:
             return
         self._leave()
         upstream.discard()
+        self.state.stats.upstream_rq_per_try_timeout += 1
+        self._judge_failure(outlier.TIMEOUT)
         if not self._retries(reset="local-reset"):
             self.reply(504, local.UPSTREAM_TIMEOUT, "UT", "upstream_per_try_timeout")
 
     def _give_up(self, details: str) -> None:
         upstream = self.upstream
         self._leave()
+        if self.stats is not None:
+            self.stats.upstream_rq_timeout += 1
+            if upstream is not None and not self.answering:
+                self._judge_failure(outlier.TIMEOUT)
         if upstream is not None:
             self.upstream_local = upstream.local
             upstream.discard()

@@ -281,9 +281,11 @@ class ClientSide(Side):
         if route is None:
             return response.fields
         ops = (exchange.weighted.response_headers, route.response_headers)
-        if route.cors is None and ops == (NO_OPS, NO_OPS):
+        if route.cors is None and ops == (NO_OPS, NO_OPS) and not exchange.set_cookie:
             return response.fields
         fields = list(response.fields)
+        if exchange.set_cookie:
+            fields.append(("set-cookie", exchange.set_cookie))
         expand = expander(exchange, response)
         for each in ops:
             if each is not NO_OPS:

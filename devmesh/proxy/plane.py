@@ -5,29 +5,21 @@ from __future__ import annotations
 import random
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from devmesh.model.identity import Identity
 from devmesh.model.outside import OutsideNames
 from devmesh.model.workload import Instance, Workload
-from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import Request, Response
+from devmesh.proxy.pools import ProxyState
 from devmesh.proxy.reactor import Connection, Reactor
-from devmesh.proxy.sockets import Address, text_of
-from devmesh.snapshot.cluster import Endpoint, TlsMode, UpstreamTls
+from devmesh.proxy.sockets import Address
+from devmesh.snapshot.cluster import UpstreamTls
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.proxy import ServerTls
 from devmesh.telemetry.record import RecordSink
-from devmesh.traffic.balancing import State
 
-if TYPE_CHECKING:
-    from devmesh.proxy.exchange import Exchange
-    from devmesh.proxy.upstream import Upstream
-
-_NO_TLS = UpstreamTls(TlsMode.DISABLE)
-SetDeadline = Callable[[float, Callable[[], None]], Deadline]
 _MAX_HOPS = 8192
 _NAME_TTL = 5.0  # seconds; Envoy: dns_refresh_rate
 
@@ -42,114 +34,6 @@ class Certificates(Protocol):
     def peer_identity(self, session: ssl.SSLObject) -> Identity | None: ...
 
     def peer_hash(self, session: ssl.SSLObject) -> str: ...
-
-
-class Pool:
-    """The connections of one proxy to one endpoint of one cluster. The latest used is the first reused.
-
-    Attributes:
-        is_mesh_tls: They are mutual TLS by the mesh's own certificates.
-        host, identity: The endpoint's, as text.
-    """
-
-    __slots__ = (
-        "cluster",
-        "connections",
-        "endpoint",
-        "host",
-        "identity",
-        "idle",
-        "is_mesh_tls",
-        "waiting",
-    )
-
-    def __init__(self, cluster: ClusterState, endpoint: Endpoint) -> None:
-        self.cluster = cluster
-        self.idle: list[Upstream] = []
-        self.connections = 0
-        self.waiting: deque[Exchange] = deque()  # for a connection, while there are as many as allowed
-        self.host = text_of(endpoint.key)
-        self.use(endpoint)
-
-    def use(self, endpoint: Endpoint) -> None:
-        """Connect to `endpoint` from now on; its address and port are as before."""
-        self.endpoint = endpoint
-        self.identity = str(endpoint.identity) if endpoint.identity is not None else ""
-        mode = self.cluster.tls.mode
-        self.is_mesh_tls = mode is TlsMode.ISTIO_MUTUAL or (mode is TlsMode.AUTO and endpoint.mtls)
-
-
-class ClusterState:
-    """What a proxy remembers of a cluster; it outlives snapshots.
-
-    Attributes:
-        requests: Under way.
-        pending: Of those, waiting for a connection.
-    """
-
-    __slots__ = ("balancing", "connections", "deadline", "pending", "pools", "requests", "tls")
-
-    def __init__(self, deadline: SetDeadline) -> None:
-        self.deadline = deadline
-        self.balancing = State()
-        self.pools: dict[tuple[str, int], Pool] = {}
-        self.requests = 0
-        self.pending = 0
-        self.connections = 0
-        self.tls = _NO_TLS
-
-    def pool(self, endpoint: Endpoint) -> Pool:
-        """Return the pool for `endpoint`. Where it is another than before under the same address (another
-        instance, identity or way to speak), nothing that is idle is used again."""
-        pool = self.pools.get(endpoint.key)
-        if pool is None:
-            pool = self.pools[endpoint.key] = Pool(self, endpoint)
-        elif pool.endpoint is not endpoint:
-            old = pool.endpoint
-            pool.use(endpoint)
-            if (old.instance, old.identity, old.mtls) != (
-                endpoint.instance,
-                endpoint.identity,
-                endpoint.mtls,
-            ):
-                self.close_idle(pool)
-        return pool
-
-    def use_tls(self, tls: UpstreamTls) -> None:
-        """Speak so to the cluster from now on."""
-        changed, self.tls = self.tls != tls, tls
-        for pool in self.pools.values():
-            pool.use(pool.endpoint)
-            if changed:
-                self.close_idle(pool)
-
-    def close_idle(self, pool: Pool | None = None) -> None:
-        """Close the connections, of one pool or all, that carry nothing."""
-        for each in [pool] if pool is not None else list(self.pools.values()):
-            idle, each.idle = each.idle, []
-            for upstream in idle:
-                upstream.discard()
-
-
-class ProxyState:
-    """What one proxy remembers, by the names of its clusters."""
-
-    __slots__ = ("_deadline", "clusters", "instance")
-
-    def __init__(self, instance: str, deadline: SetDeadline) -> None:
-        self.instance = instance
-        self._deadline = deadline
-        self.clusters: dict[str, ClusterState] = {}
-
-    def cluster(self, name: str) -> ClusterState:
-        state = self.clusters.get(name)
-        if state is None:
-            state = self.clusters[name] = ClusterState(self._deadline)
-        return state
-
-    def close_idle(self) -> None:
-        for state in self.clusters.values():
-            state.close_idle()
 
 
 class Plane:
@@ -190,7 +74,7 @@ class Plane:
     def state(self, instance: str) -> ProxyState:
         state = self.proxies.get(instance)
         if state is None:
-            state = self.proxies[instance] = ProxyState(instance, self.reactor.deadline)
+            state = self.proxies[instance] = ProxyState(instance, self.reactor)
         return state
 
     def remember_hop(self, source: Instance, instance: str, connection: Connection) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from devmesh.proxy.plane import ClusterState, Plane, Pool
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.pools import ClusterState, Pool
 from devmesh.snapshot.cluster import Cluster, ClusterKind
 from devmesh.snapshot.snapshot import Snapshot
 
@@ -49,4 +50,5 @@ def _prune_idle(pool: Pool, now: float, limit: float) -> None:
         if not upstream.since:
             upstream.since = now
         elif upstream.since < now - limit:
+            pool.cluster.stats.upstream_cx_idle_timeout += 1
             upstream.discard()

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable
 
 from devmesh.proxy.deadlines import Deadline
-from devmesh.proxy.plane import ClusterState, Plane
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.pools import ClusterState
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel
 from devmesh.proxy.upstream import CONNECT_TIMEOUT
 from devmesh.snapshot.cluster import Endpoint, Limits
 from devmesh.telemetry.record import Record
+from devmesh.traffic.outlier import RESET, TIMEOUT
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +53,22 @@ class TcpSession(Owner):
         self._upstream: Connection | None = None
         self._told = (0, 0)
         self._timer: Deadline | None = None
+        self._to_end: Deadline | None = None
         client.owner = self
         client.pause()
         if state is not None and endpoint is not None:
             state.connections += 1
+            state.stats.upstream_cx_total += 1
             state.balancing.begin(endpoint)
+            if limits.max_connection_duration:
+                self._to_end = plane.reactor.deadline(limits.max_connection_duration, self._too_long)
 
     def connect(self, connect: Connect) -> None:
         """Begin; `connect` may raise OSError."""
         try:
             self._upstream = connect(self)
         except OSError as error:
+            self._judge(RESET)
             self.fail("UF,URX", error.strerror or str(error))
             return
         self._timer = self._plane.reactor.deadline(self._limits.connect_timeout, self._too_slow)
@@ -83,6 +90,9 @@ class TcpSession(Owner):
         upstream, client = self._upstream, self._client
         assert upstream is not None
         self._cancel()
+        state, endpoint = self._state, self._endpoint
+        if state is not None and endpoint is not None and state.detector is not None:
+            state.connected(endpoint.key, final=True)
         self._record.upstream_local = text_of(upstream.local)
         self._plane.sink.opened(self._record)
         self._tunnel = Tunnel(client, upstream, self._ended)
@@ -97,9 +107,30 @@ class TcpSession(Owner):
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.close()
+            self._judge(TIMEOUT if reason == CONNECT_TIMEOUT else RESET)
         self.fail("UF,URX", reason)
 
     # --
+
+    def _judge(self, status: int) -> None:
+        """There is no connection: count that, and have outlier detection hear of it."""
+        state, endpoint = self._state, self._endpoint
+        if state is not None and endpoint is not None:
+            state.stats.upstream_cx_connect_fail += 1
+            state.stats.upstream_cx_connect_timeout += status == TIMEOUT
+            if state.detector is not None:
+                state.failed(endpoint.key, status)
+
+    def _too_long(self) -> None:
+        """Istio: `maxConnectionDuration` ends the client's connection, whatever it carries."""
+        self._to_end = None
+        if self._tunnel is not None:
+            self._tunnel.end("DT")
+        elif self._upstream is not None:
+            upstream, self._upstream = self._upstream, None
+            self._cancel()
+            upstream.close()
+            self.fail("DT")
 
     def _ended(self, received: int, sent: int, flag: str) -> None:
         self._cancel()
@@ -111,6 +142,8 @@ class TcpSession(Owner):
         record = self._record
         record.duration = self._plane.reactor.now() - self._began
         record.bytes_received, record.bytes_sent = received, sent
+        if self._to_end is not None:
+            self._to_end.cancel()
         if self._state is not None and self._endpoint is not None:
             self._state.connections -= 1
             self._state.balancing.end(self._endpoint)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from devmesh.proxy import local
 from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
-from devmesh.proxy.plane import Plane, ProxyState
+from devmesh.proxy.plane import Plane
+from devmesh.proxy.pools import ProxyState
 from devmesh.proxy.reactor import Connection
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from devmesh.proxy.body import Body, body_of
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import UNTIL_CLOSE, Malformed, parse_response, remember
-from devmesh.proxy.plane import Pool
+from devmesh.proxy.pools import Pool
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.sockets import text_of
+from devmesh.snapshot.cluster import Limits
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
 
 CONNECT_TIMEOUT = "connection timeout"  # Envoy's name for it
+DEFAULT_IDLE = Limits().idle_timeout
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110 §9.2.2
 
 
@@ -31,9 +33,12 @@ class Upstream(Owner):
         "_body",
         "_buffer",
         "_closed",
+        "_draining",
+        "_idle_timer",
         "_pending",
         "_reusable",
         "_timer",
+        "_to_close",
         "connection",
         "exchange",
         "local",
@@ -56,6 +61,9 @@ class Upstream(Owner):
         self._closed = False
         self._reusable = True
         self._timer: Deadline | None = None
+        self._idle_timer: Deadline | None = None
+        self._to_close: Deadline | None = None
+        self._draining = False  # the present request is the last
         pool.connections += 1
         pool.cluster.connections += 1
         pool.cluster.pending += 1
@@ -63,6 +71,8 @@ class Upstream(Owner):
     def attach(self, connection: Connection, timeout: float) -> None:
         """Take the connection, which has `timeout` seconds to come up."""
         self.connection = connection
+        self.pool.cx_total += 1
+        self.pool.cluster.stats.upstream_cx_total += 1
         self._timer = self.pool.cluster.deadline(timeout, self._too_slow)
 
     def abandon(self) -> None:
@@ -80,6 +90,9 @@ class Upstream(Owner):
     def connected(self) -> None:
         self._no_longer_pending()
         self.local = text_of(self.connection.local)
+        cluster = self.pool.cluster
+        if cluster.used is not None and (longest := cluster.used.limits.max_connection_duration):
+            self._to_close = cluster.deadline(longest, self._too_old)
         if self.exchange is not None:
             self.exchange.connected()
 
@@ -109,6 +122,7 @@ class Upstream(Owner):
         if established:
             exchange.failed("connection-termination", _of_tls(reason), started=True)
         else:
+            self._count_failure(reason == CONNECT_TIMEOUT)
             if not reason.startswith(("TLS error", CONNECT_TIMEOUT)):
                 reason = f"delayed connect error: {reason}"
             exchange.failed("connect-failure", reason, started=False)
@@ -124,9 +138,41 @@ class Upstream(Owner):
             self.connection.close()
             self._count_out()
 
+    def _count_failure(self, timeout: bool) -> None:
+        stats = self.pool.cluster.stats
+        stats.upstream_cx_connect_fail += 1
+        stats.upstream_cx_connect_timeout += timeout
+        stats.upstream_rq_pending_failure_eject += 1
+        self.pool.cx_connect_fail += 1
+
+    def _too_old(self) -> None:
+        """The connection has lived long enough: it ends with its present request."""
+        self._to_close = None
+        self.pool.cluster.stats.upstream_cx_max_duration_reached += 1
+        if self.exchange is None:
+            self.discard()
+        else:
+            self._draining = True
+
+    def _idle(self) -> None:
+        """Look whether it has carried nothing for as long as is allowed."""
+        self._idle_timer = None
+        cluster = self.pool.cluster
+        limit = cluster.used.limits.idle_timeout if cluster.used is not None else 0.0
+        if self._closed or self.exchange is not None or not limit:
+            return
+        left = self.since + limit - cluster.now()
+        if left > 0:
+            self._idle_timer = cluster.deadline(left, self._idle)
+        else:
+            cluster.stats.upstream_cx_idle_timeout += 1
+            self.discard()
+
     def _count_out(self) -> None:
         pool = self.pool
         self._closed = True
+        if self._to_close is not None:
+            self._to_close.cancel()
         if self._pending:
             self._no_longer_pending()
         pool.connections -= 1
@@ -230,12 +276,19 @@ class Upstream(Owner):
         """The response is complete: be there for the next request."""
         self.exchange = None
         exchange.upstream_done()
-        pool = self.pool
-        limit = exchange.cluster.limits.max_requests_per_connection
-        if not self._reusable or not exchange.is_uploaded or (limit and self.requests >= limit):
+        pool, limits = self.pool, exchange.cluster.limits
+        limit = limits.max_requests_per_connection
+        if limit and self.requests >= limit:
+            pool.cluster.stats.upstream_cx_max_requests += 1
+            self._draining = True
+        if not self._reusable or self._draining or not exchange.is_uploaded:
             self.discard()
             return
         pool.idle.append(self)
+        if limits.idle_timeout != DEFAULT_IDLE:  # that one is kept by the pruning
+            self.since = pool.cluster.now()
+            if self._idle_timer is None and limits.idle_timeout:
+                self._idle_timer = pool.cluster.deadline(limits.idle_timeout, self._idle)
         if pool.waiting:
             pool.waiting.popleft().connection_free()
 

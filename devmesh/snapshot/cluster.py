@@ -7,6 +7,7 @@ from enum import Enum
 
 from devmesh.model.identity import Identity
 from devmesh.model.workload import Workload
+from devmesh.snapshot.balancing import Group, Hashing, WarmUp
 from devmesh.snapshot.origin import Origin
 
 
@@ -41,6 +42,8 @@ class Balancing(Enum):
     ROUND_ROBIN = "ROUND_ROBIN"
     RANDOM = "RANDOM"
     PASSTHROUGH = "PASSTHROUGH"
+    RING_HASH = "RING_HASH"
+    MAGLEV = "MAGLEV"
 
 
 class ClusterKind(Enum):
@@ -63,8 +66,28 @@ class ServiceRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Keepalive:
+    """TCP keep-alive: probes without an answer, seconds of silence, seconds between them; 0: the system's."""
+
+    probes: int = 0
+    time: int = 0
+    interval: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """Retries under way may be `percent` of the requests under way, and `minimum` in any case."""
+
+    percent: float = 20.0
+    minimum: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """Connection pool limits (DestinationRule's names; Istio's defaults: unlimited). Times in seconds."""
+    """Connection pool limits (DestinationRule's names; Istio's defaults: unlimited). Times in seconds.
+
+    `retry_budget`, where given, is in place of `max_retries`. `max_connection_duration` 0: no limit.
+    """
 
     max_connections: int = 2**32 - 1
     max_pending_requests: int = 2**32 - 1
@@ -74,11 +97,18 @@ class Limits:
     connect_timeout: float = 10.0
     idle_timeout: float = 3600.0
     tcp_idle_timeout: float = 3600.0
+    max_connection_duration: float = 0.0
+    retry_budget: RetryBudget | None = None
+    keepalive: Keepalive | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OutlierDetection:
-    """DestinationRule's outlierDetection; 0 for a count means that detector is off."""
+    """DestinationRule's outlierDetection; 0 for a count means that detector is off. Times in seconds.
+
+    `split_local_origin`: failures to connect, resets and time-outs are counted by `consecutive_local`
+    alone; otherwise they count as 503 and 504. `statuses`, where given, are the errors, and nothing else is.
+    """
 
     consecutive_5xx: int = 5
     consecutive_gateway: int = 0
@@ -86,6 +116,9 @@ class OutlierDetection:
     base_ejection_time: float = 30.0
     max_ejection_percent: int = 10
     min_health_percent: int = 0
+    split_local_origin: bool = False
+    consecutive_local: int = 5
+    statuses: frozenset[int] = frozenset()
 
 
 class TlsMode(Enum):
@@ -117,6 +150,9 @@ class Cluster:
 
     Named as in Istio: ``outbound|9080|v1|reviews.default.svc.cluster.local``,
     ``inbound|9080||``, PassthroughCluster, BlackHoleCluster.
+
+    `groups`, where there are any, hold the endpoints that are used, by locality and priority; with
+    `by_locality` their weights decide (Envoy: locality_weighted_lb_config), else the endpoints alone.
     """
 
     name: str
@@ -131,8 +167,16 @@ class Cluster:
     limits: Limits = Limits()
     outlier: OutlierDetection | None = None
     origin: Origin | None = None
+    hashing: Hashing | None = None
+    warm_up: WarmUp | None = None
+    groups: tuple[Group, ...] = ()
+    by_locality: bool = False
     weighted: bool = field(init=False, compare=False, repr=False)  # the endpoints' weights differ
+    plain: bool = field(init=False, compare=False, repr=False)  # nothing but `balancing` decides
 
     def __post_init__(self) -> None:
         first = self.endpoints[0].weight if self.endpoints else 1
-        object.__setattr__(self, "weighted", any(e.weight != first for e in self.endpoints))
+        weighted = any(e.weight != first for e in self.endpoints)
+        object.__setattr__(self, "weighted", weighted)
+        plain = not weighted and not self.groups and self.hashing is None and self.warm_up is None
+        object.__setattr__(self, "plain", plain)
