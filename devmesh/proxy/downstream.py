@@ -5,7 +5,8 @@ from __future__ import annotations
 from devmesh.proxy import local
 from devmesh.proxy.body import Body, body_of
 from devmesh.proxy.exchange import Exchange
-from devmesh.proxy.http1 import Malformed, Request, parse_request, remember
+from devmesh.proxy.heads import read_request
+from devmesh.proxy.http1 import Malformed, Request
 from devmesh.proxy.reactor import HIGH, Connection, Owner
 from devmesh.proxy.side import Side
 
@@ -125,20 +126,16 @@ class HttpServer(Owner):
             self._serving = False
 
     def _next(self, data: bytes) -> bool:
-        request = self._known.get(data[: data.find(b"\r\n\r\n") + 4])
+        try:
+            request = read_request(self._known, data, self._side.scheme)
+        except Malformed as error:
+            self._refuse(error)
+            return False
         if request is None:
-            try:
-                request = parse_request(data, self._side.scheme)
-            except Malformed as error:
-                self._refuse(error)
-                return False
-            if request is None:
-                if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before a request
-                    self._buffer = data[2:]
-                    return True
-                return False
-            if "x-request-id" not in request.headers:  # else no other is like it
-                remember(self._known, data, request)
+            if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before a request
+                self._buffer = data[2:]
+                return True
+            return False
         size = request.size
         if request.length == 0:
             self._buffer = data[size:]

@@ -16,6 +16,7 @@ from devmesh.traffic.routing import RequestHead
 MAX_HEAD = 60 * 1024  # Envoy: max_request_headers_kb
 MAX_FIELDS = 100  # Envoy: max_headers_count
 CHUNKED, UNTIL_CLOSE = -1, -2  # in place of a length
+NO_IDS: Mapping[str, str] = {}
 
 Fields = list[tuple[str, str]]
 
@@ -49,11 +50,13 @@ class Request(RequestHead):
         length: Of the body in bytes, or `CHUNKED`.
         size: Of the head in bytes.
         minor: The version: 1 for HTTP/1.1.
-        derived: What was worked out from this head and some frozen object alone, by that object's id; it
-            keeps the object alive.
+        derived: What was worked out from this head, without its ids, and some frozen object alone, by that
+            object's id; it keeps the object alive.
+        ids: Fields among which those are that say which trace the request belongs to, and its
+            ``x-request-id``; empty where it is known that there are none. See `devmesh.proxy.heads`.
     """
 
-    __slots__ = ("close", "derived", "fields", "length", "minor", "size", "upgrade")
+    __slots__ = ("close", "derived", "fields", "ids", "length", "minor", "size", "upgrade")
 
     def __init__(
         self, method: str, path: str, authority: str, fields: Fields, headers: Mapping[str, str], size: int
@@ -70,6 +73,16 @@ class Request(RequestHead):
         self.close = False
         self.upgrade = ""
         self.derived: dict[int, Any] = {}
+        self.ids = headers
+
+    def with_ids(self, ids: Mapping[str, str], size: int) -> Request:
+        """Return the request that says the same and `ids`, in `size` more bytes."""
+        fields, headers = [*self.fields, *ids.items()], {**self.headers, **ids}
+        made = Request(self.method, self.path, self.authority, fields, headers, self.size + size)
+        made.scheme, made.length, made.minor = self.scheme, self.length, self.minor
+        made.close, made.upgrade = self.close, self.upgrade
+        made.derived, made.ids = self.derived, ids
+        return made
 
 
 class Response:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from devmesh.model.identity import Identity
 from devmesh.model.workload import Workload
 from devmesh.proxy import tracing
 from devmesh.proxy.dialing import connect_to_application
-from devmesh.proxy.http1 import Malformed
+from devmesh.proxy.http1 import Malformed, Request
 from devmesh.proxy.plane import Plane
+from devmesh.proxy.planning import MAX_DERIVED
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import HOP_BY_HOP, Side, framing, sent_on
 from devmesh.proxy.sockets import text_of
@@ -60,6 +61,18 @@ class Peer:
     server_name: str = ""
 
 
+class _Plan(NamedTuple):
+    """What is sent on of a head: `before` what is new each time, and `after`.
+
+    `is_named`: the caller has told what the call is named. `certificate` is what it was made for.
+    """
+
+    before: str
+    after: str
+    is_named: bool
+    certificate: str
+
+
 class ServerSide(Side):
     """Serves one connection to a port of a workload."""
 
@@ -104,25 +117,38 @@ class ServerSide(Side):
         return self._mode is MtlsMode.STRICT and not self._peer.mtls
 
     def decide(self, exchange: Exchange) -> None:
-        request = exchange.request
-        if not self.speaks(exchange):
+        request, plane = exchange.request, self.plane
+        if (not request.minor or request.upgrade) and not self.speaks(exchange):
             return
-        plane, named = self.plane, request.headers
-        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw, self._sampling)
-        exchange.request_id = named.get("x-request-id") or trace.request_id
-        exchange.route, exchange.cluster = self._route, self._cluster
-        self.last_fields = b"" if "x-envoy-decorator-operation" in named else self._operation
-        proto = named.get("x-forwarded-proto")
-        certificate = self._certificate
+        trace = exchange.trace = tracing.follow(request.ids, plane.bits, plane.draw, self._sampling)
+        request_id = exchange.request_id = trace.request_id
+        route = exchange.route = self._route
+        exchange.cluster = self._cluster
+        plan: _Plan | None = request.derived.get(id(self._certificate))
+        if plan is None:
+            plan = self._plan(request)
+        self.last_fields = b"" if plan.is_named else self._operation
+        upgrade = framing(request, exchange.upgrade) if exchange.upgrade else ""
+        exchange.head = f"{plan.before}x-request-id: {request_id}\r\n{trace.text}{upgrade or plan.after}\r\n"
+        exchange.forward(route)
+
+    def _plan(self, request: Request) -> _Plan:
+        """Render what is sent on of a head that comes from this peer, and keep that with the head."""
+        named = request.headers
+        proto, certificate = named.get("x-forwarded-proto"), self._certificate
+        lines = f"x-forwarded-proto: {proto if proto in ('http', 'https') else 'http'}\r\n"
         if certificate:
-            certificate = self._forwarded_certificate(named.get("x-forwarded-client-cert"))
-        exchange.head = (
+            lines += self._forwarded_certificate(named.get("x-forwarded-client-cert"))
+        before = (
             f"{request.method} {request.path} HTTP/1.1\r\nhost: {request.authority}\r\n"
-            f"{sent_on(request, _DROPPED)}x-request-id: {exchange.request_id}\r\n{trace.text}"
-            f"x-forwarded-proto: {proto if proto in ('http', 'https') else 'http'}\r\n"
-            f"{certificate}{framing(request, exchange.upgrade)}\r\n"
+            f"{sent_on(request, _DROPPED)}{lines}"
         )
-        exchange.forward(self._route)
+        is_named = "x-envoy-decorator-operation" in named
+        plan = _Plan(before, framing(request, ""), is_named, certificate)
+        if len(request.derived) > MAX_DERIVED:  # of peers that are gone
+            request.derived.clear()
+        request.derived[id(certificate)] = plan
+        return plan
 
     def delayed(self, exchange: Exchange) -> None:
         raise AssertionError("faults are injected on the client's side")
@@ -203,12 +229,17 @@ class ServerSide(Side):
         peer = self._peer
         if not peer.mtls:
             return ""
-        by = f"By={self._identity};" if self._identity else ""
-        return f'{by}Hash={peer.certificate_hash};Subject="";URI={self._source_principal}'
+        return _certificate(self._identity, peer.certificate_hash, self._source_principal)
 
     def _forwarded_certificate(self, given: str | None) -> str:
         """Envoy, APPEND_FORWARD: what a verified client forwards stays in front; a plain one's is dropped."""
         return f"x-forwarded-client-cert: {given + ',' if given else ''}{self._certificate}\r\n"
+
+
+@functools.lru_cache(maxsize=2048)  # one object for all connections of a peer: plans are found by its id
+def _certificate(own: str, fingerprint: str, principal: str) -> str:
+    by = f"By={own};" if own else ""
+    return f'{by}Hash={fingerprint};Subject="";URI={principal}'
 
 
 @functools.lru_cache(maxsize=2048)

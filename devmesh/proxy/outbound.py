@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devmesh.proxy import dialing, tracing
@@ -11,7 +11,7 @@ from devmesh.proxy.expansion import expander
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
 from devmesh.proxy.mirror import mirrored
 from devmesh.proxy.plane import Plane
-from devmesh.proxy.planning import AT_GATEWAY, DROPPED, Plan, is_simple, said_by
+from devmesh.proxy.planning import AT_GATEWAY, DROPPED, MAX_DERIVED, Plan, asks_ids, is_simple, said_by
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import Side, framing, kept, sent_on
 from devmesh.proxy.sockets import text_of
@@ -26,9 +26,6 @@ from devmesh.traffic.routing import find_route, find_virtual_host, pick_destinat
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
     from devmesh.proxy.upstream import Upstream
-
-_MAX_DERIVED = 16
-_NOTHING: Mapping[str, str] = {}
 
 
 class ClientSide(Side):
@@ -85,11 +82,12 @@ class ClientSide(Side):
         if snapshot is not self._snapshot:
             self._use(snapshot)
         request, plane = exchange.request, self.plane
-        plan: Plan = request.derived.get(self._table_id) or self._plan(request)
+        plan: Plan | None = request.derived.get(self._table_id)
+        if plan is None or (plan.asks_ids and request.ids):
+            plan = self._plan(request)
         route = plan.route
-        named = request.headers if plan.is_traced else _NOTHING
-        trace = exchange.trace = tracing.follow(named, plane.bits, plane.draw, self._sampling)
-        exchange.request_id = plan.request_id or trace.request_id
+        trace = exchange.trace = tracing.follow(request.ids, plane.bits, plane.draw, self._sampling)
+        request_id = exchange.request_id = trace.request_id
         if route is None:
             if self.speaks(exchange):
                 exchange.reply(404, b"", "NR", "route_not_found")
@@ -104,9 +102,7 @@ class ClientSide(Side):
             if cluster is not None:
                 exchange.cluster = cluster
                 if plan.is_simple:
-                    exchange.head = (
-                        f"{plan.before}x-request-id: {exchange.request_id}\r\n{trace.text}{plan.after}"
-                    )
+                    exchange.head = f"{plan.before}x-request-id: {request_id}\r\n{trace.text}{plan.after}"
                     exchange.forward(route)
                     return
         self._decide_at_length(exchange, route)
@@ -160,7 +156,8 @@ class ClientSide(Side):
         table = self._table
         host = find_virtual_host(table, request.authority) if table is not None else None
         route = find_route(host, request) if host is not None else None
-        plan = Plan(table, route, request)
+        plan = Plan(table, route)
+        plan.asks_ids = host is not None and asks_ids(host)
         if route is not None and not self._gateway and is_simple(route, request):
             plan.is_simple = True
             plan.before = (
@@ -169,7 +166,9 @@ class ClientSide(Side):
             )
             plan.after = f"x-forwarded-proto: {self._proto(request)}\r\n{said_by(route, route.timeout)}"
             plan.after += framing(request, "")
-        if len(request.derived) > _MAX_DERIVED:  # of tables that are gone
+        if plan.asks_ids and request.ids:
+            return plan  # of this request alone
+        if len(request.derived) > MAX_DERIVED:  # of tables that are gone
             request.derived.clear()
         request.derived[self._table_id] = plan
         return plan

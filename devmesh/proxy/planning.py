@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from devmesh.proxy import tracing
+from devmesh.proxy.heads import IDS
 from devmesh.proxy.http1 import Request
 from devmesh.proxy.side import HOP_BY_HOP
-from devmesh.snapshot.route import NO_OPS, Route, RouteTable
+from devmesh.snapshot.route import NO_OPS, Route, RouteTable, VirtualHost
 
 # What a client's proxy does not send on: it says these itself, or they were meant for it alone.
 DROPPED = (
@@ -29,6 +30,7 @@ DROPPED = (
         "x-envoy-retry-on",
     }
 )
+MAX_DERIVED = 16  # what is kept with one head
 AT_GATEWAY = DROPPED | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
 
 
@@ -37,17 +39,15 @@ class Plan:
 
     Attributes:
         is_simple: The request is only sent on: the head is `before`, what is new each time, `after`.
-        request_id: The one that it brings along.
-        is_traced: It brings a trace along.
+        asks_ids: It may be another for a request that brings other ids along.
     """
 
-    __slots__ = ("after", "before", "is_simple", "is_traced", "request_id", "route", "table")
+    __slots__ = ("after", "asks_ids", "before", "is_simple", "route", "table")
 
-    def __init__(self, table: RouteTable | None, route: Route | None, request: Request) -> None:
+    def __init__(self, table: RouteTable | None, route: Route | None) -> None:
         self.table = table  # kept alive: plans are found by its id
         self.route = route
-        self.request_id = request.headers.get("x-request-id", "")
-        self.is_traced = not tracing.NAMES.isdisjoint(request.headers)
+        self.asks_ids = False
         self.is_simple = False
         self.before = self.after = ""
 
@@ -63,6 +63,16 @@ def is_simple(route: Route, request: Request) -> bool:
         and route.request_headers is NO_OPS
         and all(each.request_headers is NO_OPS for each in route.destinations)
         and "x-envoy-upstream-rq-timeout-ms" not in request.headers
+    )
+
+
+def asks_ids(host: VirtualHost) -> bool:
+    """Tell whether a route of `host` matches by what differs in each request of a trace."""
+    return any(
+        name in IDS
+        for route in host.routes
+        for match in route.matches
+        for name, _ in (*match.headers, *match.without)
     )
 
 
