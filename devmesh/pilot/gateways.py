@@ -17,13 +17,12 @@ from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import Backend, Entry
 from devmesh.pilot.resources import Loaded
 from devmesh.pilot.routes import Compiling, Place
-from devmesh.pilot.settings import INGRESS_LABEL, LocalPorts
+from devmesh.pilot.settings import GATEWAY_TARGETS, INGRESS_LABEL, LocalPorts
 from devmesh.pilot.tcp_routes import tcp_routes, tls_routes
 from devmesh.pilot.virtual_services import VirtualServices
 from devmesh.pilot.visibility import View, selects
 from devmesh.snapshot.proxy import GatewayListener, ServerTls, TcpRoute
 
-_TARGETS = {80: 8080, 443: 8443}
 _OPAQUE = {"TCP": Protocol.TCP, "MONGO": Protocol.MONGO, "MYSQL": Protocol.MYSQL, "REDIS": Protocol.REDIS}
 
 
@@ -51,6 +50,7 @@ class Gateways:
         services = tuple(services)
         behind = frozenset(entry.host for entry, _ in services)
         targets = dict(_targets(services))
+        ingress = INGRESS_LABEL in instance.labels.items()
         by_target: dict[int, list[BoundServer]] = {}
         for gateway in self.loaded:
             if not _serves(gateway, instance, behind):
@@ -59,11 +59,11 @@ class Gateways:
                 if server.port is None:
                     continue
                 number = server.port.number
-                target = targets.get(number, _TARGETS.get(number, number))
-                if isinstance(gateway, Derived) and number not in targets:
+                target = targets.get(number, GATEWAY_TARGETS.get(number, number))
+                known = number in targets or (ingress and number in GATEWAY_TARGETS)
+                if isinstance(gateway, Derived) and not known:
                     continue  # Gateway API: a port that the Service lacks is served nowhere
                 self._place(by_target.setdefault(target, []), BoundServer(gateway, server, index))
-        ingress = INGRESS_LABEL in instance.labels.items()
         shown = {} if ingress else places(services, self.credentials.store)
         found = []
         for target, servers in by_target.items():

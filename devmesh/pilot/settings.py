@@ -9,6 +9,8 @@ from devmesh.snapshot.snapshot import MeshSettings
 from devmesh.traffic.retry import DEFAULT
 
 INGRESS_LABEL = ("istio", "ingressgateway")
+GATEWAY_TARGETS = {80: 8080, 443: 8443}
+"""Where Istio's own gateways listen for the ports that everybody means; their Services show the host's."""
 
 
 @dataclass(frozen=True, slots=True)

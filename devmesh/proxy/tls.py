@@ -142,6 +142,8 @@ class TlsConnection(Owner):
 
     def resume(self) -> None:
         self.raw.resume()
+        if self.established and self._incoming.pending and not self.error:
+            self.owner.readable()  # came along with the handshake, when the owner could not take it
 
     def finish(self) -> None:
         if self._finishing:

@@ -140,7 +140,7 @@ class Applications:
     def clean(self) -> None:
         kinds = (
             "virtualservices,destinationrules,peerauthentications,serviceentries,sidecars,"
-            "gateways.networking.istio.io"
+            "gateways.networking.istio.io,gateways.gateway.networking.k8s.io,httproutes,tcproutes,tlsroutes"
         )
         self.mesh.kubectl("delete", kinds, "--all", "-A", "--ignore-not-found")
 

@@ -212,3 +212,15 @@ def test_http_2_is_carried_as_it_is() -> None:
     stranger.connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     mesh.reactor.settle()
     assert stranger.data == b"settings"
+
+
+def test_what_comes_along_with_the_end_of_the_handshake_is_not_lost() -> None:
+    sniffed = Target(Protocol.AUTO, None, (TcpRoute((Weighted(CLUSTER),)),))
+    secure = (cluster(endpoint(mtls=True)),)
+    app = App(b"pong")
+    mesh = Mesh(snapshot(inbound=Protocol.TCP, clusters=secure, targets={9000: sniffed}), app)
+    client = mesh.client(9000)
+    client.connection.send(b"\x00" * 40)  # what is spoken is known before the hop is made
+    mesh.reactor.settle()
+    assert app.ends[0].data == b"\x00" * 40
+    assert client.data == b"pong"

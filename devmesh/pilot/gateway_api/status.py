@@ -24,6 +24,7 @@ from devmesh.pilot.gateway_api.parents import Attachment
 from devmesh.pilot.gateway_api.resources import Gateway, GatewayResources, ListenerSet
 from devmesh.pilot.gateway_api.translation import Attached, Translated
 from devmesh.pilot.registry import Entry, Registry
+from devmesh.pilot.settings import GATEWAY_TARGETS
 
 Raw = dict[str, Any]
 _GROUP = gateway_kinds.GROUP
@@ -235,7 +236,9 @@ class _Instances:
 
     def _look(self, host: str, entry: Entry, numbers: set[int]) -> None:
         for number in sorted(numbers):
-            if entry.endpoints.get(number):
+            target = GATEWAY_TARGETS.get(number)
+            own = any(e.port == target for found in entry.endpoints.values() for e, _ in found)
+            if entry.endpoints.get(number) or own:
                 self._internal.append(f"{host}:{number}")
                 self._found[host] = entry
             elif not any(entry.endpoints.values()):

@@ -1,6 +1,7 @@
 """Servers that tell what reached them, and clients that can be told what to do; the standard library alone.
 
-    server.py NAME=PORT...      http, tcp (echoes), first (speaks first); HOST says where, anywhere without it
+    server.py NAME=PORT...      http, tls (HTTPS by the PEM file TLS), tcp (echoes), first (speaks first);
+                                HOST says where, anywhere without it
 
 Where AGENT names a folder, a socket in it takes lines of JSON, ``{"call": NAME, "args": {...}}``, and
 answers with what the function of that name in this file returned, from inside the pod.
@@ -19,6 +20,7 @@ import json
 import os
 import resource
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -30,7 +32,7 @@ NAME, VERSION = os.environ.get("POD", socket.gethostname()), os.environ.get("VER
 PIECE = 1 << 16
 SEEN: list[dict] = []  # what the HTTP server was asked
 STATE = {"ready": True}
-CONNECTIONS = {"http": 0, "tcp": 0, "first": 0}
+CONNECTIONS = {"http": 0, "tls": 0, "tcp": 0, "first": 0}
 
 
 class Reader:
@@ -161,6 +163,13 @@ def serve_http(sock: socket.socket) -> None:
             return
 
 
+def serve_tls(sock: socket.socket) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["TLS"])
+    with context.wrap_socket(sock, server_side=True) as inside:
+        serve_http(inside)
+
+
 def _read_body(reader: Reader, named: dict, seen: dict, slow: float) -> None:
     digest, size, body, trailers = hashlib.sha256(), 0, b"", []
     if named.get("transfer-encoding") == "chunked":
@@ -216,7 +225,7 @@ def _answer(sock: socket.socket, method: str, query: dict, seen: dict) -> bool:
     return frame != "close"
 
 
-SERVERS = {"http": serve_http, "tcp": serve_tcp, "first": serve_first}
+SERVERS = {"http": serve_http, "tls": serve_tls, "tcp": serve_tcp, "first": serve_first}
 
 
 # -- what the agent does --
