@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("devmesh.cli.logs", "Print a container's log, or the access log."),
     "exec": ("devmesh.cli.exec", "Run a command in a pod."),
     "proxy-config": ("devmesh.cli.proxy_config", "Show what a proxy decides by, as istioctl does."),
+    "swap": ("devmesh.cli.swap", "Let a process of this machine take a workload's place."),
     "graph": ("devmesh.cli.graph", "Show who calls whom, from live traffic."),
     "doctor": ("devmesh.cli.doctor", "Check what this machine allows."),
     "completion": ("devmesh.cli.completion", "Print a shell completion script."),

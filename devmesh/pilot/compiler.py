@@ -24,8 +24,10 @@ from devmesh.pilot.registry import Entry, Instances, Registry, with_endpoints
 from devmesh.pilot.resources import Resources, load
 from devmesh.pilot.routes import Compiling
 from devmesh.pilot.settings import LocalPorts, Settings
+from devmesh.pilot.swaps import Swaps
 from devmesh.pilot.virtual_services import VirtualServices
 from devmesh.pilot.visibility import View, selectors_in_use, view_of
+from devmesh.pilot.workload_entries import WorkloadEntries
 from devmesh.snapshot.proxy import GatewayListener, Outbound, Proxy
 from devmesh.snapshot.snapshot import Snapshot
 
@@ -70,6 +72,7 @@ def compile_mesh(
     snapshot = compilation.snapshot(version)
     problems.extend(compilation.analyze())
     problems.extend(pending.findings(compilation.resources, memo))
+    problems.extend(compilation.swaps.findings(instances))
     api = compilation.gateway_api
     problems.extend(api.findings())
     return Compiled(snapshot, problems.all(), api.statuses(), api.wanted(), memo, problems)
@@ -89,7 +92,10 @@ class _Compilation:
         self.store, self.ports, self.memo, self.problems = store, ports, memo, problems
         self.settings: Settings = mesh_config.settings(store, memo, problems)
         self.resources: Resources = load(store, memo, problems)
-        self.instances = Instances(memo.same(("instance", found.id), found) for found in instances)
+        self.swaps = Swaps(self.resources.workload_entries)
+        self.instances = Instances(
+            memo.same(("instance", found.id), found) for found in self.swaps.applied(instances)
+        )
         self.modes = self._modes()
         self.registry = Registry(self._entries(), memo)
         self.services = services_of(self.registry.entries)
@@ -113,11 +119,12 @@ class _Compilation:
         }
 
     def _entries(self) -> Sequence[Entry]:
+        trust_domain = self.settings.mesh.trust_domain
+        places = WorkloadEntries(self.resources.workload_entries, self.instances, trust_domain, self.memo)
+        rest = (self.instances, places, self.settings, self.memo, self.problems)
         found = [
-            *services.entries(
-                self.resources, self.store, self.instances, self.settings, self.memo, self.problems
-            ),
-            *service_entries.entries(self.resources, self.instances, self.settings, self.memo, self.problems),
+            *services.entries(self.resources, self.store, *rest),
+            *service_entries.entries(self.resources, *rest),
         ]
         return [
             with_endpoints(entry, self.memo, self._modes_of, auto_mtls=self.settings.auto_mtls)
@@ -154,7 +161,8 @@ class _Compilation:
         outbound = self._outbounds.get(view) or self._outbound(view)
         behind = self.services.get(instance.id, [])
         if not instance.gateway:
-            accepted = inbound(instance, behind, self.modes[instance.id], self.memo)
+            swap = self.swaps.of(instance)
+            accepted = inbound(instance, behind, self.modes[instance.id], self.memo, swap)
             parts = (instance, outbound, accepted)
             return self.memo.get(("proxy", instance.id), parts, Proxy, *parts)
         listeners = self._gateways(view).listeners(instance, behind)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from devmesh.config.documents.serviceentry import WorkloadEntrySpec
 from devmesh.model.port import Protocol
 from devmesh.model.workload import Instance
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.peer_authentication import Modes
 from devmesh.pilot.registry import Backend, Entry
+from devmesh.pilot.resources import Loaded
+from devmesh.pilot.swaps import last_hop
 from devmesh.snapshot.proxy import Inbound, InboundPort
 
 
@@ -22,10 +25,19 @@ def services_of(entries: Iterable[Entry]) -> Mapping[str, list[tuple[Entry, Back
     return found
 
 
-def inbound(instance: Instance, services: list[tuple[Entry, Backend]], modes: Modes, memo: Memo) -> Inbound:
+def inbound(
+    instance: Instance,
+    services: list[tuple[Entry, Backend]],
+    modes: Modes,
+    memo: Memo,
+    swap: Loaded[WorkloadEntrySpec] | None = None,
+) -> Inbound:
     """Return the inbound side of an instance, shared among replicas that differ in nothing.
 
     Istio: a port of the workload belongs to the oldest Service that has it as its target.
+
+    Args:
+        swap: What has the workload's place.
     """
     ports: dict[int, InboundPort] = {}
     for entry, backend in services:
@@ -40,6 +52,7 @@ def inbound(instance: Instance, services: list[tuple[Entry, Backend]], modes: Mo
                 entry.ref,
                 f"inbound|{number}||",
                 modes.origin,
+                last_hop(swap, port, number) if swap else None,
             )
     unnamed = {port: mode for port, mode in modes.ports.items() if port not in ports}
     made = Inbound(ports, modes.mode, unnamed, modes.origin)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from devmesh.model.host import matches
+from devmesh.model.identity import Identity
 from devmesh.model.port import Port
 from devmesh.model.service import Service
-from devmesh.model.workload import Instance
+from devmesh.model.workload import Instance, Workload
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.peer_authentication import Modes
 from devmesh.pilot.visibility import View, is_exported
@@ -26,7 +27,7 @@ Labelled = tuple[tuple[Endpoint, Mapping[str, str]], ...]
 class Backend:
     """One place behind a service. `port_of` gives its number for each port of the service.
 
-    `labels` are what subsets select by.
+    `labels` are what subsets select by. What is no instance may still have a workload's name and an identity.
     """
 
     address: str
@@ -35,6 +36,14 @@ class Backend:
     instance: Instance | None = None
     weight: int = 1
     locality: str = ""
+    workload: Workload | None = None
+    identity: Identity | None = None
+    healthy: bool = True
+
+    @property
+    def speaks_mtls(self) -> bool:
+        """Whether it says of itself, by Istio's label, that mutual TLS is spoken there."""
+        return self.labels.get(TLS_MODE_LABEL) == "istio"
 
     def port_of(self, port: Port) -> int | None:
         """Return where it listens for a service's port; None: it has no such port."""
@@ -159,7 +168,7 @@ class Instances:
 
 def ready(members: Iterable[Backend], *, even_not: bool = False) -> tuple[Backend, ...]:
     """Return those that get requests; `even_not` is publishNotReadyAddresses."""
-    return tuple(m for m in members if even_not or m.instance is None or m.instance.ready)
+    return tuple(m for m in members if even_not or (m.instance.ready if m.instance else m.healthy))
 
 
 def with_endpoints(entry: Entry, memo: Memo, modes: Callable[[Instance], Modes], *, auto_mtls: bool) -> Entry:
@@ -189,15 +198,15 @@ def _endpoints_of(
         if number is None:
             continue
         instance = backend.instance
+        speaks = _speaks_mtls(instance) if instance is not None else backend.speaks_mtls
         mtls = (
             auto_mtls
-            and instance is not None
-            and _speaks_mtls(instance)
+            and speaks
             and not entry.service.external
-            and modes(instance).on(number) is not MtlsMode.DISABLE
+            and (instance is None or modes(instance).on(number) is not MtlsMode.DISABLE)
         )
         key = ("endpoint", backend.address, number, mtls, backend.weight, backend.locality)
-        made = memo.get(key, (instance,), _endpoint, backend, number, mtls)
+        made = memo.get(key, (instance, backend.workload), _endpoint, backend, number, mtls)
         yield made, backend.labels
 
 
@@ -214,8 +223,8 @@ def _endpoint(backend: Backend, port: int, mtls: bool) -> Endpoint:
         address=backend.address,
         port=port,
         instance=instance.id if instance else None,
-        workload=instance.workload if instance else None,
-        identity=instance.identity if instance and instance.meshed else None,
+        workload=instance.workload if instance else backend.workload,
+        identity=instance.identity if instance and instance.meshed else backend.identity,
         mtls=mtls,
         weight=backend.weight,
         locality=backend.locality or (instance.locality if instance else ""),

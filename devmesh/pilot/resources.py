@@ -9,7 +9,7 @@ from devmesh.config import kinds
 from devmesh.config.documents.destinationrule import DestinationRuleSpec
 from devmesh.config.documents.gateway import GatewaySpec
 from devmesh.config.documents.security import PeerAuthenticationSpec
-from devmesh.config.documents.serviceentry import ServiceEntrySpec
+from devmesh.config.documents.serviceentry import ServiceEntrySpec, WorkloadEntrySpec
 from devmesh.config.documents.services import ServiceSpec
 from devmesh.config.documents.sidecar import SidecarSpec
 from devmesh.config.documents.virtualservice import VirtualServiceSpec
@@ -57,6 +57,7 @@ class Resources:
     destination_rules: tuple[Loaded[DestinationRuleSpec], ...] = ()
     gateways: tuple[Loaded[GatewaySpec], ...] = ()
     service_entries: tuple[Loaded[ServiceEntrySpec], ...] = ()
+    workload_entries: tuple[Loaded[WorkloadEntrySpec], ...] = ()
     sidecars: tuple[Loaded[SidecarSpec], ...] = ()
     peer_authentications: tuple[Loaded[PeerAuthenticationSpec], ...] = ()
 
@@ -77,6 +78,7 @@ def load(store: Store, memo: Memo, problems: Problems) -> Resources:
         destination_rules=specs(kinds.DESTINATION_RULE),
         gateways=specs(kinds.GATEWAY),
         service_entries=specs(kinds.SERVICE_ENTRY),
+        workload_entries=specs(kinds.WORKLOAD_ENTRY),
         sidecars=specs(kinds.SIDECAR),
         peer_authentications=specs(kinds.PEER_AUTHENTICATION),
     )

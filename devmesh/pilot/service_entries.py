@@ -8,6 +8,7 @@ from dataclasses import replace
 from devmesh.config.documents.serviceentry import ServiceEntry, ServiceEntrySpec, WorkloadEntrySpec
 from devmesh.config.documents.serviceentry import ServicePort as EntryPort
 from devmesh.config.typed import typed
+from devmesh.model.identity import Identity
 from devmesh.model.port import Port, protocol_of
 from devmesh.model.service import Resolution, Service
 from devmesh.pilot.memo import Memo
@@ -15,6 +16,7 @@ from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import Backend, Entry, Instances, ready
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
+from devmesh.pilot.workload_entries import WorkloadEntries
 
 Loading = Loaded[ServiceEntrySpec]
 
@@ -27,7 +29,12 @@ _RESOLUTIONS = {
 
 
 def entries(
-    resources: Resources, instances: Instances, settings: Settings, memo: Memo, problems: Problems
+    resources: Resources,
+    instances: Instances,
+    workload_entries: WorkloadEntries,
+    settings: Settings,
+    memo: Memo,
+    problems: Problems,
 ) -> Iterator[Entry]:
     """Yield the entry of each host, without its endpoints.
 
@@ -37,13 +44,20 @@ def entries(
     for loaded in resources.service_entries:
         with problems.contained(loaded.stored):
             for host in loaded.spec.hosts:
-                entry = _entry(loaded, host.lower(), instances, settings, memo)
+                entry = _entry(loaded, host.lower(), instances, workload_entries, settings, memo)
                 key = (loaded.namespace, entry.host)
                 found[key] = _merged(found[key], entry, memo) if key in found else entry
     yield from found.values()
 
 
-def _entry(loaded: Loading, host: str, instances: Instances, settings: Settings, memo: Memo) -> Entry:
+def _entry(
+    loaded: Loading,
+    host: str,
+    instances: Instances,
+    workload_entries: WorkloadEntries,
+    settings: Settings,
+    memo: Memo,
+) -> Entry:
     service = memo.get(
         ("service entry", loaded.stored.key, host),
         (loaded, settings),
@@ -52,7 +66,7 @@ def _entry(loaded: Loading, host: str, instances: Instances, settings: Settings,
         host,
         settings,
     )
-    members = tuple(_members(loaded, host, instances))
+    members = tuple(_members(loaded, host, instances, workload_entries))
     return Entry(service, loaded.origin(), kubernetes=False, backends=ready(members), members=members)
 
 
@@ -103,25 +117,30 @@ def _port(port: EntryPort) -> Port:
     return Port(port.name, port.number, protocol, port.target_port or port.number)
 
 
-def _members(loaded: Loading, host: str, instances: Instances) -> Iterator[Backend]:
+def _members(
+    loaded: Loading, host: str, instances: Instances, workload_entries: WorkloadEntries
+) -> Iterator[Backend]:
     spec = loaded.spec
     for endpoint in spec.endpoints:
-        yield _backend(endpoint, instances)
+        yield _backend(endpoint, loaded.namespace, instances, workload_entries.trust_domain)
     if spec.workload_selector and spec.workload_selector.labels:
-        for instance in instances.selected(loaded.namespace, spec.workload_selector.labels):
+        labels = spec.workload_selector.labels
+        for instance in instances.selected(loaded.namespace, labels):
             for address in instance.addresses[:1]:
                 yield Backend(address, {}, instance.labels, instance)
+        yield from workload_entries.selected(loaded.namespace, labels)
     elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN") and not host.startswith("*"):
         yield Backend(host, {}, {})
 
 
-def _backend(endpoint: WorkloadEntrySpec, instances: Instances) -> Backend:
-    instance = instances.by_address.get(endpoint.address)
+def _backend(endpoint: WorkloadEntrySpec, namespace: str, instances: Instances, trust_domain: str) -> Backend:
+    account = endpoint.service_account
     return Backend(
         endpoint.address,
         endpoint.ports,
         endpoint.labels,
-        instance,
+        instances.by_address.get(endpoint.address),
         endpoint.weight or 1,
-        endpoint.locality,
+        endpoint.locality or endpoint.labels.get("istio-locality", "").replace(".", "/"),
+        identity=Identity(trust_domain, namespace, account) if account else None,
     )

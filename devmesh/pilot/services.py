@@ -18,6 +18,7 @@ from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import Backend, Entry, Instances, ready
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
+from devmesh.pilot.workload_entries import WorkloadEntries
 
 EXPORT_TO = "networking.istio.io/exportTo"
 
@@ -26,6 +27,7 @@ def entries(
     resources: Resources,
     store: Store,
     instances: Instances,
+    workload_entries: WorkloadEntries,
     settings: Settings,
     memo: Memo,
     problems: Problems,
@@ -43,7 +45,7 @@ def entries(
                 address,
                 settings,
             )
-            members = _members(loaded, store, instances)
+            members = _members(loaded, store, instances, workload_entries)
             yield Entry(
                 service,
                 loaded.origin(),
@@ -99,15 +101,18 @@ def _port(port: ServicePort) -> Port:
     return Port(name, port.port, protocol, target)
 
 
-def _members(loaded: Loaded[ServiceSpec], store: Store, instances: Instances) -> tuple[Backend, ...]:
+def _members(
+    loaded: Loaded[ServiceSpec], store: Store, instances: Instances, workload_entries: WorkloadEntries
+) -> tuple[Backend, ...]:
     spec = loaded.spec
     if not spec.selector:
         return _manual(store, loaded, instances)
-    return tuple(
+    pods = [
         Backend(address, {}, instance.labels, instance)
         for instance in instances.selected(loaded.namespace, spec.selector)
         for address in instance.addresses[:1]
-    )
+    ]
+    return (*pods, *workload_entries.selected(loaded.namespace, spec.selector))
 
 
 def _manual(store: Store, loaded: Loaded[ServiceSpec], instances: Instances) -> tuple[Backend, ...]:

@@ -9,7 +9,7 @@ from devmesh.proxy.arriving import Terminated
 from devmesh.proxy.client_hello import ClientHello, Kind, kind_of, read_client_hello
 from devmesh.proxy.dialing import connect_to_application
 from devmesh.proxy.downstream import HttpServer
-from devmesh.proxy.inbound import PASSTHROUGH, Peer, ServerSide
+from devmesh.proxy.inbound import PASSTHROUGH, Peer, ServerSide, last_hop
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.session import TcpSession
@@ -41,6 +41,7 @@ class InboundArrival:
         self._protocol = port.protocol if port else Protocol.AUTO
         self._service = port.service if port and port.service else _UNNAMED
         self._cluster = port.cluster if port else PASSTHROUGH
+        self._last_hop = last_hop(proxy.instance.id, port, original)
 
     def start(self) -> None:
         reactor = self._plane.reactor
@@ -122,7 +123,7 @@ class InboundArrival:
 
     def _tcp(self, connection: Connection, peer: Peer, first: bytes) -> None:
         plane, instance = self._plane, self._proxy.instance
-        address, port = self._original
+        where, application = self._last_hop
         record = Record(
             "destination",
             instance.id,
@@ -133,7 +134,7 @@ class InboundArrival:
             protocol="tcp",
         )
         record.upstream_cluster = self._cluster
-        record.upstream_host = record.downstream_local = text_of(self._original)
+        record.upstream_host, record.downstream_local = text_of(application), text_of(self._original)
         record.downstream_remote = text_of(connection.remote)
         record.server_name = peer.server_name
         if peer.mtls:
@@ -141,4 +142,4 @@ class InboundArrival:
             record.source_principal = str(peer.identity or "")
             record.destination_principal = str(instance.identity)
         session = TcpSession(plane, connection, record, _LIMITS, first=first)
-        session.connect(lambda owner: connect_to_application(plane, owner, instance.id, address, port))
+        session.connect(lambda owner: connect_to_application(plane, owner, where, *application))

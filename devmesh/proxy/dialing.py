@@ -90,13 +90,19 @@ def _meant(plane: Plane, address: str, port: int) -> tuple[str | None, str, int]
     return snapshot.by_address.get(address), address, port
 
 
-def connect_to_application(plane: Plane, owner: Owner, instance: str, address: str, port: int) -> Connection:
+def connect_to_application(
+    plane: Plane, owner: Owner, instance: str | None, address: str, port: int
+) -> Connection:
     """Begin to connect to the application that a proxy serves.
+
+    Args:
+        instance: In whose namespace it is; None: a process of this machine, which has its place.
 
     Raises:
         OSError: It failed at once.
     """
-    return plane.reactor.dial(owner, instance, address, port, mark=MARK_PROXY, bind=INBOUND_SOURCE)
+    bind = INBOUND_SOURCE if instance is not None else None
+    return plane.reactor.dial(owner, instance, address, port, mark=MARK_PROXY, bind=bind)
 
 
 def _verify(plane: Plane, tls: UpstreamTls, endpoint: Endpoint) -> Verify:

@@ -17,7 +17,7 @@ from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import HOP_BY_HOP, Side, framing, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef, TlsMode, UpstreamTls
-from devmesh.snapshot.proxy import Inbound, InboundPort, MtlsMode, Proxy
+from devmesh.snapshot.proxy import InboundPort, MtlsMode, Proxy
 from devmesh.snapshot.route import Retry, Route
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import Record
@@ -104,7 +104,7 @@ class ServerSide(Side):
         port = self._original[1]
         found = proxy.inbound.ports.get(port)
         self._mode = proxy.inbound.mode(port)
-        self._route, self._cluster = _served(proxy.inbound, found, self._original)
+        self._route, self._cluster = _served(self.instance, found, self._original)
         self._endpoint = self._cluster.endpoints[0]
         self.workload = proxy.instance.workload
         self._identity = str(proxy.instance.identity)
@@ -157,8 +157,9 @@ class ServerSide(Side):
         return exchange.head.encode("latin-1")
 
     def connect(self, exchange: Exchange, owner: Upstream) -> Connection | None:
-        address, port = self._original
-        return connect_to_application(self.plane, owner, self.instance, address, port)
+        endpoint = owner.pool.endpoint
+        address, port = endpoint.key
+        return connect_to_application(self.plane, owner, endpoint.instance, address, port)
 
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
         return self._endpoint
@@ -166,7 +167,7 @@ class ServerSide(Side):
     def record(self, exchange: Exchange) -> Record | None:
         request, peer, cluster, trace = exchange.request, self._peer, exchange.cluster, exchange.trace
         named, reactor = request.headers, self.plane.reactor
-        body, response_body = exchange.body, exchange.response_body
+        body, response_body, pool = exchange.body, exchange.response_body, exchange.pool
         duration = reactor.now() - exchange.began
         secure = peer.mtls
         return Record(
@@ -202,7 +203,7 @@ class ServerSide(Side):
             trace.span_id if trace is not None else "",
             trace.parent_id if trace is not None else "",
             trace is not None and trace.sampled,
-            self.local_text,
+            pool.host if pool is not None else self.local_text,
             cluster.name or self._cluster.name,
             exchange.upstream_local,
             self.local_text,
@@ -243,16 +244,26 @@ def _certificate(own: str, fingerprint: str, principal: str) -> str:
 
 
 @functools.lru_cache(maxsize=2048)
-def _inbound_cluster(name: str, service: ServiceRef, original: Address) -> tuple[Route, Cluster]:
-    address, port = original
+def _inbound_cluster(
+    name: str, service: ServiceRef, port: int, instance: str | None, address: Address
+) -> tuple[Route, Cluster]:
     operation = f"{service.host}:{port}/*" if service.host else ""
-    cluster = Cluster(
-        name, service, port, kind=ClusterKind.STATIC, endpoints=(Endpoint(address, port),), tls=_NO_TLS
-    )
+    endpoints = (Endpoint(*address, instance),)
+    cluster = Cluster(name, service, port, kind=ClusterKind.STATIC, endpoints=endpoints, tls=_NO_TLS)
     return Route(retry=_RETRY, operation=operation), cluster
 
 
-def _served(inbound: Inbound, port: InboundPort | None, original: Address) -> tuple[Route, Cluster]:
+def _served(instance: str, port: InboundPort | None, original: Address) -> tuple[Route, Cluster]:
+    """Return the route and the cluster of what comes to an instance; its endpoint is the application."""
     if port is None:
-        return _inbound_cluster(PASSTHROUGH, _UNNAMED, original)
-    return _inbound_cluster(port.cluster, port.service or _UNNAMED, original)
+        return _inbound_cluster(PASSTHROUGH, _UNNAMED, original[1], instance, original)
+    where, address = last_hop(instance, port, original)
+    return _inbound_cluster(port.cluster, port.service or _UNNAMED, original[1], where, address)
+
+
+def last_hop(instance: str, port: InboundPort | None, original: Address) -> tuple[str | None, Address]:
+    """Return in whose namespace (None: devmesh's own), and at what address, the application is."""
+    last = port.last_hop if port is not None else None
+    if last is None:
+        return instance, original
+    return None if last.outside else instance, (last.address, last.port)

@@ -53,7 +53,13 @@ def _maps_differ(before: Instance, after: Instance) -> bool:
 
 
 def describe(
-    store: Store, pod: Stored, addresses: tuple[str, ...], *, ready: bool, trust_domain: str
+    store: Store,
+    pod: Stored,
+    addresses: tuple[str, ...],
+    *,
+    ready: bool,
+    trust_domain: str,
+    ending: bool = False,
 ) -> Instance:
     """Return the instance that a pod is."""
     spec = pod.raw["spec"]
@@ -69,6 +75,7 @@ def describe(
         gateway=is_gateway(pod.raw),
         ports=_named_ports(spec),
         locality=_locality(store, pod),
+        ending=ending,
     )
 
 

@@ -59,8 +59,24 @@ class MtlsMode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class LastHop:
+    """Where a proxy takes what comes for its workload, in place of the address that was called.
+
+    `outside`: it is reached from devmesh's own network, not from inside the pod: a process of this machine
+    that has the workload's place (``devmesh swap``).
+    """
+
+    address: str
+    port: int
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InboundPort:
-    """One port of the workload that a Service names; requests arrive with `service` as destination."""
+    """One port of the workload that a Service names; requests arrive with `service` as destination.
+
+    `last_hop` None is the address that was called.
+    """
 
     port: int
     protocol: Protocol
@@ -68,6 +84,7 @@ class InboundPort:
     service: ServiceRef | None
     cluster: str  # "inbound|9080||"
     origin: Origin | None = None
+    last_hop: LastHop | None = None
 
 
 @dataclass(frozen=True, slots=True)

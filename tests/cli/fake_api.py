@@ -65,7 +65,7 @@ def serving(state: StateDir) -> Iterator[FakeApi]:
             self.end_headers()
             self.wfile.write(encoded)
 
-        do_GET = do_PATCH = do_DELETE = do_POST = do
+        do_GET = do_PATCH = do_DELETE = do_POST = do_PUT = do
 
         def log_message(self, *args: object) -> None:
             pass

@@ -295,6 +295,7 @@ class PodRunner:
                 self.pod,
                 self.addresses,
                 ready=ready and not self.stopping,
+                ending=self.stopping,
                 trust_domain=self.node.trust_domain,
             )
         )
