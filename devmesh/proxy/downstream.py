@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from devmesh.proxy import local
-from devmesh.proxy.body import Body, body_of
+from devmesh.proxy.body import LAST_CHUNK, Body, body_of, chunk
 from devmesh.proxy.exchange import Exchange
 from devmesh.proxy.heads import read_request
-from devmesh.proxy.http1 import Malformed, Request
+from devmesh.proxy.http1 import UNTIL_CLOSE, Fields, Malformed, Request, Response
 from devmesh.proxy.reactor import HIGH, Connection, Owner
 from devmesh.proxy.side import Side
 
@@ -28,13 +28,12 @@ class HttpServer(Owner):
     __slots__ = (
         "_body",
         "_buffer",
+        "_chunks",
         "_connection",
         "_exchange",
-        "_held",
         "_known",
         "_serving",
         "_side",
-        "_until_end",
     )
 
     def __init__(self, side: Side, connection: Connection, first: bytes = b"") -> None:
@@ -45,8 +44,7 @@ class HttpServer(Owner):
         self._body: Body | None = None  # of the request under way, while it is not complete
         self._buffer = first
         self._serving = False
-        self._held = False
-        self._until_end = False
+        self._chunks = False  # the answer's body is sent in chunks of our own
         connection.owner = self
         if first:
             self._serve()
@@ -85,7 +83,39 @@ class HttpServer(Owner):
     def pending(self) -> int:
         return self._connection.pending
 
-    def send(self, data: bytes) -> None:
+    def inform(self, response: Response) -> None:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in response.fields])
+        head = f"HTTP/1.1 {response.status} {local.reason(response.status)}\r\n{lines}\r\n"
+        self._connection.send(head.encode("latin-1"))
+
+    def answer(self, exchange: Exchange, response: Response, piece: bytes, ended: bool) -> None:
+        head = self._side.response_head(exchange, response, exchange.close or not exchange.is_uploaded)
+        if response.length == UNTIL_CLOSE:
+            self._chunks = True
+            if piece:
+                piece = chunk(piece)
+            if ended:
+                piece += LAST_CHUNK
+        else:
+            self._chunks = False
+        self._connection.send(head + piece)
+
+    def answer_more(self, piece: bytes, ended: bool, trailers: Fields | None) -> None:
+        if self._chunks:
+            piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if ended else b"")
+        self._connection.send(piece)
+
+    def reply(self, exchange: Exchange, status: int, body: bytes, fields: Fields) -> None:
+        side = self._side
+        data = local.reply(
+            status,
+            body,
+            fields,
+            side.plane.reactor.time(),
+            side.server_name,
+            close=exchange.close or not exchange.is_uploaded,
+            head_only=exchange.request.method == "HEAD",
+        )
         self._connection.send(data)
 
     def finished(self, *, reusable: bool) -> None:

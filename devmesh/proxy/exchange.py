@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from devmesh.proxy import local
-from devmesh.proxy.body import LAST_CHUNK, Body, chunk
+from devmesh.proxy.body import Body
 from devmesh.proxy.cluster_stats import ClusterStats
 from devmesh.proxy.deadlines import Deadline
-from devmesh.proxy.http1 import UNTIL_CLOSE, Fields, Request, Response
+from devmesh.proxy.http1 import Fields, Request, Response
 from devmesh.proxy.pools import ClusterState, Pool
 from devmesh.proxy.reactor import HIGH, Connection
 from devmesh.proxy.tracing import Trace
@@ -33,19 +33,33 @@ MAX_REPLAY = 1 << 16  # bytes of a request's body that are kept for another try;
 
 
 class Downstream(Protocol):
-    """Whoever an exchange answers: a client's connection, or nobody (a mirror's)."""
+    """Whoever an exchange answers: a client's connection, one of its streams, or nobody (a mirror's).
+
+    Bodies come in the form that `Response.length` tells: framed by chunks where it is `CHUNKED`, bare
+    otherwise.
+    """
 
     @property
     def pending(self) -> int:
         """Bytes of answers that haven't left yet."""
 
-    def send(self, data: bytes) -> None: ...
+    def inform(self, response: Response) -> None:
+        """Send a 1xx."""
+
+    def answer(self, exchange: Exchange, response: Response, piece: bytes, ended: bool) -> None:
+        """Send the head of an upstream's answer, and what there is of its body."""
+
+    def answer_more(self, piece: bytes, ended: bool, trailers: Fields | None) -> None:
+        """Send more of its body; at the end, maybe, trailers."""
+
+    def reply(self, exchange: Exchange, status: int, body: bytes, fields: Fields) -> None:
+        """Send a whole answer of the proxy's own."""
 
     def finished(self, *, reusable: bool) -> None:
         """The answer is complete."""
 
     def cut(self) -> None:
-        """The answer will never be complete: end the connection so that the client sees it."""
+        """The answer will never be complete: end so that the client sees it."""
 
     def hold(self) -> None:
         """Read no more of the request for now."""
@@ -55,6 +69,41 @@ class Downstream(Protocol):
 
     def surrender(self) -> tuple[Connection, bytes]:
         """Give up the connection, which speaks something else from now on, and what was read ahead of it."""
+
+
+class Carrier(Protocol):
+    """What carries a try to its endpoint: a connection of HTTP/1.1, or one stream of HTTP/2.
+
+    Attributes:
+        local: The address that it comes from.
+    """
+
+    local: str
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the request that haven't left yet."""
+
+    def begin(self, exchange: Exchange, body: bytes) -> None:
+        """Send the request's head, and what has come of its body."""
+
+    def upload(self, piece: bytes, ended: bool, trailers: Fields | None) -> None:
+        """Send more of its body, in the form that `Request.length` tells."""
+
+    def pause(self) -> None:
+        """Read no more of the response for now."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def discard(self) -> None:
+        """End; nothing of the exchange goes on here."""
+
+    def surrender(self) -> Connection:
+        """Give the connection away; `abandon` counts it out when it ends."""
+
+    def abandon(self) -> None:
+        """The connection that was given away has ended."""
 
 
 class Exchange:
@@ -80,7 +129,7 @@ class Exchange:
     set_cookie = ""
     endpoint: Endpoint | None = None
     pool: Pool | None = None  # of the endpoint
-    upstream: Upstream | None = None
+    upstream: Carrier | None = None
     trace: Trace | None = None
     request_id = ""
     original_path = ""
@@ -101,7 +150,8 @@ class Exchange:
     download_size = 0
     body: Body | None
     response_body: Body | None
-    response_length = 0
+    grpc_status: int | None = None
+    request_trailers: Fields | None = None
     timeout: float | None = None
     _held: tuple[bytes, ...] | None = ()  # what was read of the request's body; None: too much to keep
     _held_size = 0
@@ -140,12 +190,13 @@ class Exchange:
         self._held_size = self.upload_size = len(piece)
         self.side.decide(self)
 
-    def upload(self, piece: bytes, uploaded: bool) -> None:
+    def upload(self, piece: bytes, uploaded: bool, trailers: Fields | None = None) -> None:
         """Take more of the request's body."""
         self.is_uploaded = uploaded
+        self.request_trailers = trailers
         self.upload_size += len(piece)
         for shadow in self._shadows:
-            shadow.upload(piece, uploaded)
+            shadow.upload(piece, uploaded, trailers)
         upstream, held = self.upstream, self._held
         if held is not None:
             if self._held_size + len(piece) <= MAX_REPLAY or upstream is None:
@@ -154,10 +205,10 @@ class Exchange:
             else:
                 self._held = None  # too much to try again
         if upstream is not None:
-            upstream.connection.send(piece)
+            upstream.upload(piece, uploaded, trailers)
             if uploaded:  # what comes after it is no part of this request: there is nothing to hold
                 self._arm()
-            elif upstream.connection.pending > HIGH:
+            elif upstream.pending > HIGH:
                 self.server.hold()
         elif not uploaded and self._held_size > MAX_REPLAY:
             self.server.hold()
@@ -284,7 +335,7 @@ class Exchange:
     def _dial(self, pool: Pool) -> None:
         upstream = Upstream(pool)
         try:
-            connection = self.side.connect(self, upstream)
+            connection = self.side.connect(self.cluster, upstream, self.named)
         except OSError as error:
             upstream.abandon()
             self.failed("connect-failure", error.strerror or str(error), started=False)
@@ -320,18 +371,12 @@ class Exchange:
             self._leave()
             self.reply(503, local.NO_HEALTHY_UPSTREAM, "UH", "no_healthy_upstream")
 
-    def _send(self, upstream: Upstream) -> None:
+    def _send(self, upstream: Carrier) -> None:
         self.upstream = upstream
         self.attempts += 1
-        data = self.side.request_head(self)
-        if self._held_size and self._held is not None:
-            data += b"".join(self._held)
         self.sent_at = self.plane.reactor.now()
-        upstream.exchange = self
-        upstream.requests += 1
-        upstream.since = 0.0
-        upstream.connection.send(data)
-        if not self.is_uploaded and upstream.connection.pending <= HIGH:
+        upstream.begin(self, b"".join(self._held) if self._held_size and self._held is not None else b"")
+        if not self.is_uploaded and upstream.pending <= HIGH:
             self.server.unhold()  # held, maybe, while there was no upstream
         route = self.route
         if self.timeout or (route and route.retry and route.retry.per_try_timeout):
@@ -484,9 +529,7 @@ class Exchange:
     def inform(self, response: Response) -> None:
         """Pass a 1xx on; 100 has been answered already."""
         if response.status != 100 and not self.answering:
-            lines = "".join([f"{name}: {value}\r\n" for name, value in response.fields])
-            head = f"HTTP/1.1 {response.status} {local.reason(response.status)}\r\n{lines}\r\n"
-            self.server.send(head.encode("latin-1"))
+            self.server.inform(response)
 
     def upstream_done(self) -> None:
         """The response is complete; its connection may serve others."""
@@ -516,17 +559,13 @@ class Exchange:
             self._retried()
         self.answering = True
         self.upstream_time = self.plane.reactor.now() - self.sent_at
-        self.response_length = response.length
         self.download_size = len(piece)
-        head = self.side.response_head(self, response, self.close or not self.is_uploaded)
-        if response.length == UNTIL_CLOSE and piece:
-            piece = chunk(piece)
         server = self.server
-        server.send(head + piece)
+        server.answer(self, response, piece, ended)
         if ended:
             self._complete()
         elif server.pending > HIGH and self.upstream is not None:
-            self.upstream.connection.pause()
+            self.upstream.pause()
 
     def _judge(self, pool: Pool, response: Response) -> None:
         """Have outlier detection hear of a response; of gRPC's, by a status that stands in its head."""
@@ -536,22 +575,20 @@ class Exchange:
             status = outlier.status_of_grpc(int(code))
         self.state.answered(pool.endpoint.key, status)
 
-    def answer_more(self, piece: bytes, ended: bool) -> None:
+    def answer_more(self, piece: bytes, ended: bool, trailers: Fields | None = None) -> None:
         """Take more of the response's body."""
         self.download_size += len(piece)
-        if self.response_length == UNTIL_CLOSE:
-            piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if ended else b"")
         server = self.server
-        server.send(piece)
+        server.answer_more(piece, ended, trailers)
         if ended:
             self._complete()
         elif server.pending > HIGH and self.upstream is not None:
-            self.upstream.connection.pause()
+            self.upstream.pause()
 
     def download_drained(self) -> None:
         """The client takes more of the answer."""
         if self.upstream is not None:
-            self.upstream.connection.resume()
+            self.upstream.resume()
 
     def reply(self, status: int, body: bytes, flag: str, details: str, fields: Fields | None = None) -> None:
         """Answer in the upstream's place."""
@@ -559,13 +596,9 @@ class Exchange:
         if flag:
             self.add_flag(flag)
         self.answering = True
-        side, now = self.side, self.plane.reactor.time()
-        fields = side.reply_fields(self, fields or [])
-        close = self.close or not self.is_uploaded
-        head_only = self.request.method == "HEAD"
-        self.download_size = 0 if head_only else len(body)
-        data = local.reply(status, body, fields, now, side.server_name, close=close, head_only=head_only)
-        self.server.send(data)
+        fields = self.side.reply_fields(self, fields or [])
+        self.download_size = 0 if self.request.method == "HEAD" else len(body)
+        self.server.reply(self, status, body, fields)
         self._complete()
 
     def switch(self, head: bytes, rest: bytes) -> None:

@@ -23,7 +23,7 @@ def expander(exchange: Exchange, response: Response | None) -> Expand:
             case "RESP":
                 return named(argument, response.headers.get) if response is not None else None
             case "PROTOCOL":
-                return "HTTP/1.1" if request.minor else "HTTP/1.0"
+                return request.version
             case "DOWNSTREAM_REMOTE_ADDRESS":
                 return side.remote_text
             case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":

@@ -47,16 +47,30 @@ class Request(RequestHead):
 
     Attributes:
         fields: Header fields in the order sent; names in lower case. `headers` has them by name.
-        length: Of the body in bytes, or `CHUNKED`.
+        length: Of the body in bytes, or `CHUNKED`; `UNTIL_CLOSE` where it is not known and not framed, as
+            in HTTP/2.
         size: Of the head in bytes.
-        minor: The version: 1 for HTTP/1.1.
+        minor: The version: 1 for HTTP/1.1, and for HTTP/2.
+        version: ``HTTP/1.1`` and the like.
+        is_grpc: It is a gRPC call (Envoy: by its content-type).
         derived: What was worked out from this head, without its ids, and some frozen object alone, by that
             object's id; it keeps the object alive.
         ids: Fields among which those are that say which trace the request belongs to, and its
             ``x-request-id``; empty where it is known that there are none. See `devmesh.proxy.heads`.
     """
 
-    __slots__ = ("close", "derived", "fields", "ids", "length", "minor", "size", "upgrade")
+    __slots__ = (
+        "close",
+        "derived",
+        "fields",
+        "ids",
+        "is_grpc",
+        "length",
+        "minor",
+        "size",
+        "upgrade",
+        "version",
+    )
 
     def __init__(
         self, method: str, path: str, authority: str, fields: Fields, headers: Mapping[str, str], size: int
@@ -70,6 +84,8 @@ class Request(RequestHead):
         self.size = size
         self.length = 0
         self.minor = 1
+        self.version = "HTTP/1.1"
+        self.is_grpc = is_grpc(headers.get("content-type", ""))
         self.close = False
         self.upgrade = ""
         self.derived: dict[int, Any] = {}
@@ -80,9 +96,14 @@ class Request(RequestHead):
         fields, headers = [*self.fields, *ids.items()], {**self.headers, **ids}
         made = Request(self.method, self.path, self.authority, fields, headers, self.size + size)
         made.scheme, made.length, made.minor = self.scheme, self.length, self.minor
-        made.close, made.upgrade = self.close, self.upgrade
+        made.close, made.upgrade, made.version = self.close, self.upgrade, self.version
         made.derived, made.ids = self.derived, ids
         return made
+
+
+def is_grpc(content_type: str) -> bool:
+    """Tell whether a content-type is gRPC's own (gRPC-Web's is not)."""
+    return content_type.startswith("application/grpc") and content_type[16:17] in ("", "+")
 
 
 class Response:
@@ -147,7 +168,7 @@ def parse_request(data: bytes, scheme: str = "http") -> Request | None:
     request = Request(method, path, authority, fields, headers, end + 4)
     request.scheme = scheme
     if version == "1.0":
-        request.minor, request.close = 0, True
+        request.minor, request.version, request.close = 0, "HTTP/1.0", True
     elif method == "CONNECT":
         request.close = True
     if host is None:

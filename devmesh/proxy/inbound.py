@@ -14,7 +14,7 @@ from devmesh.proxy.http1 import Malformed, Request
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.planning import MAX_DERIVED
 from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import HOP_BY_HOP, Side, framing, sent_on
+from devmesh.proxy.side import HOP_BY_HOP, Dialling, Named, Side, framing, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef, TlsMode, UpstreamTls
 from devmesh.snapshot.proxy import InboundPort, MtlsMode, Proxy
@@ -24,7 +24,6 @@ from devmesh.telemetry.record import Record
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
-    from devmesh.proxy.upstream import Upstream
 
 _DROPPED = (
     HOP_BY_HOP
@@ -153,10 +152,10 @@ class ServerSide(Side):
     def delayed(self, exchange: Exchange) -> None:
         raise AssertionError("faults are injected on the client's side")
 
-    def request_head(self, exchange: Exchange) -> bytes:
-        return exchange.head.encode("latin-1")
+    def request_head(self, exchange: Exchange) -> str:
+        return exchange.head
 
-    def connect(self, exchange: Exchange, owner: Upstream) -> Connection | None:
+    def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
         endpoint = owner.pool.endpoint
         address, port = endpoint.key
         return connect_to_application(self.plane, owner, endpoint.instance, address, port)
@@ -177,14 +176,14 @@ class ServerSide(Side):
             self.workload,
             self._cluster.service,
             reactor.time() - duration,
-            "http",
-            "HTTP/1.1",
+            "grpc" if request.is_grpc else "http",
+            request.version,
             request.method,
             request.path,
             "",
             request.authority,
             exchange.status,
-            None,
+            exchange.grpc_status,
             exchange.flags,
             exchange.details,
             "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devmesh.proxy.exchange import Exchange
+from devmesh.proxy.http1 import Fields, Response
 from devmesh.proxy.reactor import Connection
 from devmesh.snapshot.cluster import Cluster
 from devmesh.snapshot.route import Route, Weighted
@@ -21,7 +22,13 @@ class Nobody:
 
     pending = 0
 
-    def send(self, data: bytes) -> None: ...
+    def inform(self, response: Response) -> None: ...
+
+    def answer(self, exchange: Exchange, response: Response, piece: bytes, ended: bool) -> None: ...
+
+    def answer_more(self, piece: bytes, ended: bool, trailers: Fields | None) -> None: ...
+
+    def reply(self, exchange: Exchange, status: int, body: bytes, fields: Fields) -> None: ...
 
     def finished(self, *, reusable: bool) -> None: ...
 

@@ -13,7 +13,7 @@ from devmesh.proxy.mirror import mirrored
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.planning import AT_GATEWAY, DROPPED, MAX_DERIVED, Plan, asks_ids, is_simple, said_by
 from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import Side, framing, kept, sent_on
+from devmesh.proxy.side import Dialling, Named, Side, framing, kept, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint
 from devmesh.snapshot.proxy import Proxy
@@ -25,7 +25,6 @@ from devmesh.traffic.routing import find_route, find_virtual_host, pick_destinat
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
-    from devmesh.proxy.upstream import Upstream
 
 
 class ClientSide(Side):
@@ -253,22 +252,22 @@ class ClientSide(Side):
             for each in found:
                 each.forward(each.route or route)
 
-    def request_head(self, exchange: Exchange) -> bytes:
-        return f"{exchange.head}x-envoy-attempt-count: {exchange.attempts}\r\n\r\n".encode("latin-1")
+    def request_head(self, exchange: Exchange) -> str:
+        return f"{exchange.head}x-envoy-attempt-count: {exchange.attempts}\r\n\r\n"
 
-    def connect(self, exchange: Exchange, owner: Upstream) -> Connection | None:
+    def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
         endpoint = owner.pool.endpoint
         address = endpoint.address
         if dialing.is_name(address):
             found = self.plane.resolved(address)
             if found is None:
                 name = address
-                self.plane.resolve(name, lambda: exchange.named(bool(self.plane.resolved(name))))
+                self.plane.resolve(name, lambda: named(bool(self.plane.resolved(name))))
                 return None
             if not found:
                 raise OSError(0, f"the name {address} has no address")
             address = found
-        return dialing.connect(self._caller, owner, exchange.cluster, endpoint, address)
+        return dialing.connect(self._caller, owner, cluster, endpoint, address)
 
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
         if self._original is None:
@@ -317,14 +316,14 @@ class ClientSide(Side):
             endpoint.workload if endpoint is not None else None,
             cluster.service if cluster.name else None,
             reactor.time() - duration,
-            "http",
-            "HTTP/1.1",
+            "grpc" if request.is_grpc else "http",
+            request.version,
             request.method,
             exchange.path,
             exchange.original_path,
             exchange.authority,
             exchange.status,
-            None,
+            exchange.grpc_status,
             exchange.flags,
             exchange.details,
             "",

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devmesh.proxy import local
 from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
 from devmesh.proxy.plane import Plane
-from devmesh.proxy.pools import ProxyState
-from devmesh.proxy.reactor import Connection
+from devmesh.proxy.pools import Pool, ProxyState
+from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel
 from devmesh.snapshot.cluster import Cluster, Endpoint
 from devmesh.telemetry.record import Record
 
 if TYPE_CHECKING:
-    from devmesh.proxy.exchange import Exchange
-    from devmesh.proxy.upstream import Upstream
+    from devmesh.proxy.exchange import Carrier, Exchange
 
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "expect"}
@@ -31,6 +31,22 @@ _RESPONSE_DROPPED = HOP_BY_HOP | {
     "x-envoy-peer-metadata-id",
     "x-envoy-attempt-count",
 }
+
+
+Named = Callable[[bool], None]
+"""Told, later, whether an endpoint's name has an address."""
+
+
+class Dialling(Owner):
+    """Whoever connects to the endpoint of a pool.
+
+    Attributes:
+        speaks_http2: That is what will be spoken.
+    """
+
+    __slots__ = ()
+    pool: Pool
+    speaks_http2: bool
 
 
 class Side(ABC):
@@ -69,12 +85,13 @@ class Side(ABC):
         """Go on with an exchange that an injected fault held back."""
 
     @abstractmethod
-    def request_head(self, exchange: Exchange) -> bytes:
-        """Return the head to send upstream, for one more try."""
+    def request_head(self, exchange: Exchange) -> str:
+        """Return the head to send upstream, for one more try: as HTTP/1.1 writes it, empty line included."""
 
     @abstractmethod
-    def connect(self, exchange: Exchange, owner: Upstream) -> Connection | None:
-        """Begin to connect to the endpoint of `owner`'s pool; None: later (`Exchange.named`).
+    def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
+        """Begin to connect to the endpoint of `owner`'s pool, which is one of `cluster`; None: call again
+        when `named` has been told that there is an address.
 
         Raises:
             OSError: It failed at once.
@@ -140,7 +157,7 @@ class Side(ABC):
         return lines + more + self._tail
 
     def tunnel(
-        self, exchange: Exchange, client: Connection, ahead: bytes, upstream: Upstream, first: bytes
+        self, exchange: Exchange, client: Connection, ahead: bytes, upstream: Carrier, first: bytes
     ) -> None:
         """Carry the bytes of an upgraded connection until it ends.
 
@@ -196,7 +213,7 @@ _NEVER_NAMED = {"close", "keep-alive", "host", "content-length", "authorization"
 
 def framing(request: Request, upgrade: str) -> str:
     """Return the lines that say how the request's body is sent, and what connection it wants."""
-    lines = "transfer-encoding: chunked\r\n" if request.length == CHUNKED else ""
+    lines = "transfer-encoding: chunked\r\n" if request.length < 0 else ""
     if request.headers.get("te") == "trailers":
         lines += "te: trailers\r\n"
     if upgrade:

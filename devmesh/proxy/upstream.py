@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devmesh.proxy.body import Body, body_of
+from devmesh.proxy.body import LAST_CHUNK, Body, UntilClose, body_of, chunk
 from devmesh.proxy.deadlines import Deadline
-from devmesh.proxy.http1 import UNTIL_CLOSE, Malformed, parse_response, remember
+from devmesh.proxy.http1 import UNTIL_CLOSE, Fields, Malformed, parse_response, remember
 from devmesh.proxy.pools import Pool
-from devmesh.proxy.reactor import Connection, Owner
+from devmesh.proxy.reactor import Connection
+from devmesh.proxy.side import Dialling
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Limits
 
@@ -20,7 +21,7 @@ DEFAULT_IDLE = Limits().idle_timeout
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110 §9.2.2
 
 
-class Upstream(Owner):
+class Upstream(Dialling):
     """Owns a connection; it carries one exchange at a time.
 
     Attributes:
@@ -32,6 +33,7 @@ class Upstream(Owner):
     __slots__ = (
         "_body",
         "_buffer",
+        "_chunks",
         "_closed",
         "_draining",
         "_idle_timer",
@@ -48,6 +50,7 @@ class Upstream(Owner):
     )
 
     connection: Connection
+    speaks_http2 = False
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
@@ -57,6 +60,7 @@ class Upstream(Owner):
         self.local = ""
         self._buffer = b""
         self._body: Body | None = None
+        self._chunks = False  # the request's body is sent in chunks of our own
         self._pending = True
         self._closed = False
         self._reusable = True
@@ -79,6 +83,34 @@ class Upstream(Owner):
         """There will be no connection, or it is another's now."""
         if not self._closed:
             self._count_out()
+
+    # -- as what carries an exchange --
+
+    @property
+    def pending(self) -> int:
+        return self.connection.pending
+
+    def begin(self, exchange: Exchange, body: bytes) -> None:
+        data = exchange.side.request_head(exchange).encode("latin-1")
+        self._chunks = exchange.request.length == UNTIL_CLOSE
+        self.exchange = exchange
+        self.requests += 1
+        self.since = 0.0
+        if self._chunks:
+            body = self._chunked(body, exchange.is_uploaded)
+        self.connection.send(data + body if body else data)
+
+    def upload(self, piece: bytes, ended: bool, trailers: Fields | None) -> None:
+        self.connection.send(self._chunked(piece, ended) if self._chunks else piece)
+
+    def _chunked(self, piece: bytes, ended: bool) -> bytes:
+        return (chunk(piece) if piece else b"") + (LAST_CHUNK if ended else b"")
+
+    def pause(self) -> None:
+        self.connection.pause()
+
+    def resume(self) -> None:
+        self.connection.resume()
 
     def surrender(self) -> Connection:
         """Give the connection away; `abandon` counts it out when it ends."""
@@ -197,7 +229,7 @@ class Upstream(Owner):
         silent = body is None and not self._buffer
         is_stale = self.requests > 1 and silent
         self.discard()
-        if body is not None and body_is_whole(body, exchange, error):
+        if isinstance(body, UntilClose) and not error:
             exchange.answer_more(b"", True)
             return
         if is_stale and exchange.request.method in IDEMPOTENT and exchange.again():
@@ -306,8 +338,3 @@ class Upstream(Owner):
 def _of_tls(reason: str) -> str:
     """Return why a connection that was up broke, as far as Envoy tells that."""
     return reason if reason.startswith("TLS error") else ""
-
-
-def body_is_whole(body: Body, exchange: Exchange, error: str) -> bool:
-    """Tell whether a body that its connection's end has cut off was meant to end so."""
-    return not error and exchange.response_length == UNTIL_CLOSE
