@@ -9,7 +9,12 @@ import yaml
 from msgspec import field
 
 from devmesh.config.decode import check
-from devmesh.config.documents.destinationrule import LocalityLoadBalancerSetting
+from devmesh.config.documents.destinationrule import (
+    ConnectionPoolSettings,
+    LocalityLoadBalancerSetting,
+    OutlierDetection,
+    TcpKeepalive,
+)
 from devmesh.config.documents.message import Message, set_fields
 from devmesh.config.documents.scalars import Duration
 from devmesh.config.documents.virtualservice import HTTPRetry
@@ -83,6 +88,13 @@ class ProxyConfig(Message, frozen=True, kw_only=True):
     file_flush_min_size_kb: int | None = None
 
 
+class DefaultTrafficPolicy(Message, frozen=True, kw_only=True):
+    """What is in force where no DestinationRule has such a block."""
+
+    connection_pool: ConnectionPoolSettings | None = None
+    outlier_detection: OutlierDetection | None = None
+
+
 class MeshConfig(Message, frozen=True, kw_only=True):
     """What applies to the whole mesh (``meshConfig``; the ConfigMap ``istio``)."""
 
@@ -118,8 +130,8 @@ class MeshConfig(Message, frozen=True, kw_only=True):
     ingress_service: str = ""
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] | None = None
     ingress_selector: str = ""
-    tcp_keepalive: Any = None
-    default_traffic_policy: Any = None
+    tcp_keepalive: TcpKeepalive | None = None
+    default_traffic_policy: DefaultTrafficPolicy | None = None
     proxy_listen_port: int | None = None
     proxy_inbound_listen_port: int | None = None
     proxy_http_port: int | None = None
@@ -152,6 +164,9 @@ _READ = {
     "defaultVirtualServiceExportTo",
     "defaultDestinationRuleExportTo",
     "h2UpgradePolicy",
+    "localityLbSetting",
+    "tcpKeepalive",
+    "defaultTrafficPolicy",
 }
 # What every installation carries, and nobody expects something of.
 _QUIET = {"defaultProviders", "enablePrometheusMerge", "extensionProviders"}

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from devmesh.config.documents.destinationrule import (
-    ClientTLSSettings,
-    ConnectionPoolSettings,
-    LoadBalancerSettings,
-    Subset,
-)
-from devmesh.config.documents.destinationrule import OutlierDetection as Outliers
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from devmesh.config.documents.destinationrule import Subset
 from devmesh.model.port import Port, Protocol
 from devmesh.model.service import Resolution
+from devmesh.pilot import traffic_policies
+from devmesh.pilot.credentials import Pem
 from devmesh.pilot.destination_rules import Policy, Rule, effective
+from devmesh.pilot.localities import grouped, setting_for
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.registry import Entry, Labelled
 from devmesh.pilot.settings import Settings
-from devmesh.pilot.visibility import selects
+from devmesh.pilot.visibility import NOWHERE, Place, selects
+from devmesh.snapshot.balancing import Group
 from devmesh.snapshot.cluster import (
     Balancing,
     Cluster,
     ClusterKind,
-    Limits,
-    OutlierDetection,
+    Endpoint,
     ServiceRef,
     TlsMode,
     UpstreamTls,
@@ -48,12 +48,23 @@ _KINDS = {
     Resolution.DNS_ROUND_ROBIN: ClusterKind.LOGICAL_DNS,
     Resolution.NONE: ClusterKind.ORIGINAL_DST,
 }
-_BALANCING = {
-    "RANDOM": Balancing.RANDOM,
-    "ROUND_ROBIN": Balancing.ROUND_ROBIN,
-    "PASSTHROUGH": Balancing.PASSTHROUGH,
-}
-_UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What of a client makes a difference to its clusters.
+
+    Attributes:
+        router: It is a gateway, which has no address that was dialled: it chooses among the endpoints of
+            headless services too.
+        secrets: What the credential names of the rule in force stand for; None: they mean nothing to it.
+        authorities: Of those, what a ConfigMap holds, which everybody may read.
+    """
+
+    router: bool = False
+    place: Place = NOWHERE
+    secrets: Mapping[str, Pem | None] | None = field(default=None, hash=False)
+    authorities: Mapping[str, Pem | None] = field(default_factory=dict, hash=False)
 
 
 def cluster_name(port: int, subset: str, host: str) -> str:
@@ -66,23 +77,18 @@ def server_name(port: int, subset: str, host: str) -> str:
 
 
 def of_entry(
-    entry: Entry, rule: Rule | None, settings: Settings, memo: Memo, *, router: bool
+    entry: Entry, rule: Rule | None, settings: Settings, memo: Memo, client: Client
 ) -> tuple[Cluster, ...]:
-    """Return the clusters of a service: one for each port, and one for each subset of each port.
-
-    Args:
-        router: For a gateway, which has no address that was dialled: it chooses among the endpoints
-            of headless services too.
-    """
-    key = ("clusters of", entry.host, entry.service.namespace, rule and rule.key, router)
-    return memo.get(key, (entry, rule, settings), _of_entry, entry, rule, settings, memo, router)
+    """Return the clusters of a service: one for each port, and one for each subset of each port."""
+    key = ("clusters of", entry.host, entry.service.namespace, rule and rule.key, client)
+    return memo.get(key, (entry, rule, settings), _of_entry, entry, rule, settings, memo, client)
 
 
 def _of_entry(
-    entry: Entry, rule: Rule | None, settings: Settings, memo: Memo, router: bool
+    entry: Entry, rule: Rule | None, settings: Settings, memo: Memo, client: Client
 ) -> tuple[Cluster, ...]:
     return tuple(
-        _cluster(entry, port, rule, subset, settings, memo, router)
+        _cluster(entry, port, rule, subset, settings, memo, client)
         for port in entry.service.ports
         if port.protocol is not Protocol.UDP
         for subset in ("", *(rule.subsets if rule else ()))
@@ -90,18 +96,18 @@ def _of_entry(
 
 
 def _cluster(
-    entry: Entry, port: Port, rule: Rule | None, subset: str, settings: Settings, memo: Memo, router: bool
+    entry: Entry, port: Port, rule: Rule | None, subset: str, settings: Settings, memo: Memo, client: Client
 ) -> Cluster:
     """Return one cluster; of a port whose endpoints are as before, the same one."""
     service = entry.service
-    key = ("cluster", service.host, service.namespace, port.number, subset, rule and rule.key, router)
+    key = ("cluster", service.host, service.namespace, port.number, subset, rule and rule.key, client)
     endpoints = entry.endpoints.get(port.number, ())
     parts = (service, endpoints, rule, settings)
-    return memo.get(key, parts, _build, entry, port, rule, subset, settings, router)
+    return memo.get(key, parts, _build, entry, port, rule, subset, settings, client)
 
 
 def _build(
-    entry: Entry, port: Port, rule: Rule | None, name: str, settings: Settings, router: bool
+    entry: Entry, port: Port, rule: Rule | None, name: str, settings: Settings, client: Client
 ) -> Cluster:
     service = entry.service
     found: Subset | None = None
@@ -110,37 +116,54 @@ def _build(
         found, origin = rule.subsets[name]
     policy = effective(rule, found, port.number)
     kind = _KINDS[service.resolution]
-    balancing = _balancing(policy.load_balancer)
-    if kind is ClusterKind.ORIGINAL_DST and router and entry.headless:
+    balancing = traffic_policies.balancing(policy.load_balancer)
+    if kind is ClusterKind.ORIGINAL_DST and client.router and entry.headless:
         kind = ClusterKind.EDS
-    if kind is ClusterKind.ORIGINAL_DST or (balancing is Balancing.PASSTHROUGH and not router):
+    if kind is ClusterKind.ORIGINAL_DST or (balancing is Balancing.PASSTHROUGH and not client.router):
         kind, balancing = ClusterKind.ORIGINAL_DST, Balancing.PASSTHROUGH
     endpoints = _selected(entry.endpoints.get(port.number, ()), found)
+    outlier = traffic_policies.outlier(policy.outlier_detection or settings.outlier)
+    members = tuple(endpoint for endpoint, _ in endpoints)
+    groups: tuple[Group, ...] = ()
+    by_locality = False
+    by_itself = kind is ClusterKind.ORIGINAL_DST
+    if not by_itself:
+        setting = setting_for(policy.load_balancer, entry.distribution, settings)
+        groups, by_locality = grouped(endpoints, setting, client.place, ejects=outlier is not None)
+        if groups:
+            members = _of_groups(groups)
+    sni = server_name(port.number, name, service.host)
+    secrets = traffic_policies.Known(client.secrets, client.authorities)
+    pool = policy.connection_pool or settings.pool
     return Cluster(
         name=cluster_name(port.number, name, service.host),
         service=entry.ref,
         port=port.number,
         subset=name,
         kind=kind,
-        endpoints=tuple(endpoint for endpoint, _ in endpoints),
+        endpoints=members,
         balancing=balancing,
-        tls=_tls(policy.tls, port.number, name, service.host),
+        tls=traffic_policies.tls(policy.tls, sni, secrets, entry.subject_alt_names),
         http2=_http2(port.protocol, policy, settings),
-        limits=_limits(policy.connection_pool, settings),
-        outlier=_outlier(policy.outlier_detection),
+        limits=traffic_policies.limits(pool, policy.retry_budget, settings),
+        outlier=outlier,
         origin=origin,
+        hashing=None if by_itself else traffic_policies.hashing(policy.load_balancer),
+        warm_up=None if by_itself else traffic_policies.warm_up(policy.load_balancer),
+        groups=groups,
+        by_locality=by_locality,
+        proxy_protocol=(policy.proxy_protocol.version or "V1") if policy.proxy_protocol else "",
     )
+
+
+def _of_groups(groups: tuple[Group, ...]) -> tuple[Endpoint, ...]:
+    return tuple(endpoint for group in groups for endpoint in group.endpoints)
 
 
 def _selected(endpoints: Labelled, subset: Subset | None) -> Labelled:
     if subset is None or not subset.labels:
         return endpoints
     return tuple(pair for pair in endpoints if selects(subset.labels, pair[1]))
-
-
-def _balancing(settings: LoadBalancerSettings | None) -> Balancing:
-    simple = settings.simple if settings else None
-    return _BALANCING.get(simple or "", Balancing.LEAST_REQUEST)
 
 
 def _http2(protocol: Protocol, policy: Policy, settings: Settings) -> bool:
@@ -151,51 +174,3 @@ def _http2(protocol: Protocol, policy: Policy, settings: Settings) -> bool:
     if wanted in (None, "DEFAULT"):
         return settings.h2_upgrade and protocol is Protocol.HTTP
     return wanted == "UPGRADE"
-
-
-def _limits(pool: ConnectionPoolSettings | None, settings: Settings) -> Limits:
-    """Istio: 0 and absence are the same, no limit."""
-    tcp = pool.tcp if pool else None
-    http = pool.http if pool else None
-    unlimited = _UNLIMITED
-    connect = tcp.connect_timeout if tcp and tcp.connect_timeout else settings.connect_timeout
-    tcp_idle = tcp.idle_timeout if tcp and tcp.idle_timeout is not None else unlimited.tcp_idle_timeout
-    idle = http.idle_timeout if http and http.idle_timeout is not None else tcp_idle
-    return Limits(
-        max_connections=(tcp and tcp.max_connections) or unlimited.max_connections,
-        max_pending_requests=(http and http.http1_max_pending_requests) or unlimited.max_pending_requests,
-        max_requests=(http and http.http2_max_requests) or unlimited.max_requests,
-        max_requests_per_connection=(http and http.max_requests_per_connection) or 0,
-        max_retries=(http and http.max_retries) or unlimited.max_retries,
-        connect_timeout=float(connect),
-        idle_timeout=float(idle),
-        tcp_idle_timeout=float(tcp_idle),
-    )
-
-
-def _outlier(outliers: Outliers | None) -> OutlierDetection | None:
-    if outliers is None:
-        return None
-    default = OutlierDetection()
-    consecutive = outliers.consecutive5xx_errors
-    return OutlierDetection(
-        consecutive_5xx=default.consecutive_5xx if consecutive is None else consecutive,
-        consecutive_gateway=outliers.consecutive_gateway_errors or 0,
-        interval=float(outliers.interval or default.interval),
-        base_ejection_time=float(outliers.base_ejection_time or default.base_ejection_time),
-        max_ejection_percent=outliers.max_ejection_percent or default.max_ejection_percent,
-        min_health_percent=outliers.min_health_percent,
-    )
-
-
-def _tls(tls: ClientTLSSettings | None, port: int, subset: str, host: str) -> UpstreamTls:
-    """Istio: any ``tls`` in a DestinationRule ends auto mTLS for that host and port."""
-    sni = server_name(port, subset, host)
-    if tls is None:
-        return UpstreamTls(TlsMode.AUTO, sni=sni)
-    mode = TlsMode(tls.mode or "DISABLE")
-    if mode is TlsMode.DISABLE:
-        return UpstreamTls(mode)
-    if mode is TlsMode.ISTIO_MUTUAL:
-        return UpstreamTls(mode, sni=tls.sni or sni, sans=tls.subject_alt_names)
-    return UpstreamTls(mode, sni=tls.sni, sans=tls.subject_alt_names, insecure=bool(tls.insecure_skip_verify))

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from devmesh.config.finding import Finding
 from devmesh.config.store import Key, Raw, Store
 from devmesh.model.workload import Instance
-from devmesh.pilot import mesh_config, names, pending, service_entries, services
+from devmesh.pilot import (
+    destination_findings,
+    mesh_config,
+    names,
+    pending,
+    service_entries,
+    services,
+    traffic_policies,
+)
 from devmesh.pilot.analysis import Analysis
 from devmesh.pilot.credentials import Credentials
-from devmesh.pilot.destination_rules import DestinationRules
+from devmesh.pilot.destination_rules import DestinationRules, effective
 from devmesh.pilot.gateway_api.compilation import GatewayApi
 from devmesh.pilot.gateway_api.deployment import Wanted
 from devmesh.pilot.gateways import Gateways
 from devmesh.pilot.inbound import inbound, services_of
 from devmesh.pilot.listeners import Listeners
+from devmesh.pilot.localities import interest
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.peer_authentication import Modes, PeerAuthentications
 from devmesh.pilot.problems import Problems
@@ -28,6 +38,7 @@ from devmesh.pilot.swaps import Swaps
 from devmesh.pilot.virtual_services import VirtualServices
 from devmesh.pilot.visibility import View, selectors_in_use, view_of
 from devmesh.pilot.workload_entries import WorkloadEntries
+from devmesh.snapshot.cluster import NO_LIMITS, Limits
 from devmesh.snapshot.proxy import GatewayListener, Outbound, Proxy
 from devmesh.snapshot.snapshot import Snapshot
 
@@ -71,6 +82,7 @@ def compile_mesh(
     compilation = _Compilation(store, instances, ports or LocalPorts(), memo, problems)
     snapshot = compilation.snapshot(version)
     problems.extend(compilation.analyze())
+    problems.extend(compilation.surprises())
     problems.extend(pending.findings(compilation.resources, memo))
     problems.extend(compilation.swaps.findings(instances))
     api = compilation.gateway_api
@@ -138,9 +150,11 @@ class _Compilation:
         entries = self.registry.entries
         instances = self.instances.all
         in_use = selectors_in_use(self.resources)
+        where = interest(self.resources, self.settings)
         proxies = {
             instance.id: self._proxy(
-                instance, view_of(instance, in_use, self.resources.sidecars, self.settings)
+                instance,
+                view_of(instance, in_use, self.resources.sidecars, self.settings, where.place(instance)),
             )
             for instance in instances.values()
             if instance.meshed
@@ -162,7 +176,8 @@ class _Compilation:
         behind = self.services.get(instance.id, [])
         if not instance.gateway:
             swap = self.swaps.of(instance)
-            accepted = inbound(instance, behind, self.modes[instance.id], self.memo, swap)
+            limits = partial(self._limits, view)
+            accepted = inbound(instance, behind, self.modes[instance.id], limits, self.memo, swap)
             parts = (instance, outbound, accepted)
             return self.memo.get(("proxy", instance.id), parts, Proxy, *parts)
         listeners = self._gateways(view).listeners(instance, behind)
@@ -174,6 +189,15 @@ class _Compilation:
             outbound,
             listeners,
         )
+
+    def _limits(self, view: View, entry: Entry, port: int) -> Limits:
+        """Return what the connection pool of a service allows towards the application behind it."""
+        rule = self.rules.find(entry.host, entry.service.namespace, view)
+        policy = effective(rule, None, port)
+        pool = policy.connection_pool or self.settings.pool
+        if pool is None and policy.retry_budget is None:
+            return NO_LIMITS
+        return traffic_policies.limits(pool, policy.retry_budget, self.settings)
 
     def _outbound(self, view: View) -> Outbound:
         entries = self.registry.seen_by(view)
@@ -189,6 +213,7 @@ class _Compilation:
             self.compiling,
             self.memo,
             self.problems,
+            Credentials(self.store),
         ).outbound()
         self._outbounds[view] = made
         return made
@@ -203,6 +228,16 @@ class _Compilation:
             self.ports,
             self.memo,
             self.problems,
+        )
+
+    def surprises(self) -> Iterable[Finding]:
+        return destination_findings.findings(
+            self.resources.destination_rules,
+            self.registry,
+            self.instances,
+            Credentials(self.store),
+            self.settings.domain,
+            self.memo,
         )
 
     def analyze(self) -> Iterable[Finding]:

@@ -8,6 +8,7 @@ from devmesh.config import kinds
 from devmesh.config.documents.configuration import ConfigMap, Secret
 from devmesh.config.store import Store
 from devmesh.config.typed import typed
+from devmesh.pilot.memo import Memo
 
 GATEWAY_SCHEME = "kubernetes-gateway://"
 """Before the namespace and the name of a Secret of the Gateway API, which may lie anywhere (Istio)."""
@@ -56,6 +57,20 @@ class Credentials:
         namespace, _, name = name.removeprefix(CONFIG_MAP_SCHEME).partition("/")
         stored = self.store.get(kinds.CONFIG_MAP, namespace, name)
         return typed(stored, ConfigMap).data.get("ca.crt", "") if stored else ""
+
+    def of_client(self, namespace: str, name: str) -> Pem | None:
+        """Return what a DestinationRule's ``credentialName`` means to a client of a namespace."""
+        if name.startswith(CONFIG_MAP_SCHEME):
+            where = name.removeprefix(CONFIG_MAP_SCHEME)
+            full = name if "/" in where else f"{CONFIG_MAP_SCHEME}{namespace}/{where}"
+            found = self.authority(namespace, full)
+            return Pem(ca=found) if found else None
+        return self.find(namespace, name)
+
+    def token(self, memo: Memo) -> object:
+        """Return an object that is another one as soon as a Secret or ConfigMap is."""
+        held = (*self.store.list(kinds.SECRET), *self.store.list(kinds.CONFIG_MAP))
+        return memo.token("credentials", held)
 
     def _data(self, namespace: str, name: str) -> dict[str, bytes]:
         stored = self.store.get(kinds.SECRET, namespace, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from devmesh.config.documents.destinationrule import (
     ClientTLSSettings,
@@ -12,6 +12,7 @@ from devmesh.config.documents.destinationrule import (
     LoadBalancerSettings,
     OutlierDetection,
     PortTrafficPolicy,
+    ProxyProtocol,
     RetryBudget,
     Subset,
     TrafficPolicy,
@@ -30,8 +31,10 @@ Loading = Loaded[DestinationRuleSpec]
 class Rule:
     """The DestinationRules of one namespace for one host, merged.
 
-    Istio: their subsets are put together (the first of a name wins) and the oldest that has a
-    trafficPolicy gives it. `selector` None: for all clients; otherwise for those it selects.
+    Istio: those of one selector that are exported to the same namespaces are one; one that is exported to
+    more is merged into that, and stands by itself too. Subsets are put together (the first of a name wins)
+    and the oldest that has a trafficPolicy gives it. `selector` None: for all clients; otherwise for those it
+    selects, of its namespace. `credentials` are the names of Secrets that it mentions.
     """
 
     host: str
@@ -41,6 +44,7 @@ class Rule:
     export_to: tuple[str, ...]
     selector: Selector | None
     origin: Origin
+    credentials: tuple[str, ...] = ()
 
     @property
     def is_private(self) -> bool:
@@ -48,8 +52,8 @@ class Rule:
         return all(target in (".", self.namespace) for target in self.export_to)
 
     @property
-    def key(self) -> tuple[str, str, Selector | None]:
-        return (self.namespace, self.host, self.selector)
+    def key(self) -> tuple[str, str, Selector | None, tuple[str, ...]]:
+        return (self.namespace, self.host, self.selector, self.export_to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class Policy:
     connection_pool: ConnectionPoolSettings | None = None
     outlier_detection: OutlierDetection | None = None
     tls: ClientTLSSettings | None = None
-    retry_budget: RetryBudget | None = field(default=None)
+    retry_budget: RetryBudget | None = None
+    proxy_protocol: ProxyProtocol | None = None
 
 
 class DestinationRules:
@@ -70,18 +75,15 @@ class DestinationRules:
         self._root = settings.root
         self._exact: dict[tuple[str, str], list[Rule]] = {}
         self._wild: dict[str, list[Rule]] = {}
-        groups: dict[tuple[str, str, Selector | None], list[Loading]] = {}
-        for rule in loaded:
-            host = qualify(rule.spec.host, rule.namespace, settings.domain)
-            groups.setdefault((rule.namespace, host, _selector(rule)), []).append(rule)
         every = []
-        for key, rules in groups.items():
+        for key, rules in _groups(loaded, settings.domain):
             merged = memo.get(("rule", key), (*rules, settings), _merge, key, rules, settings)
             every.append(merged)
             if merged.host.startswith("*"):
                 self._wild.setdefault(merged.namespace, []).append(merged)
             else:
                 self._exact.setdefault((merged.namespace, merged.host), []).append(merged)
+        self.credentials = any(rule.credentials for rule in every)  # whether any names a Secret
         self.token = memo.token("rules", tuple(every))
         for found in self._exact.values():
             found.sort(key=lambda rule: rule.selector is None)
@@ -129,13 +131,32 @@ def _first(rules: Iterable[Rule], view: View, *, own: bool = True) -> Rule | Non
     return None
 
 
+_Key = tuple[str, str, Selector | None, tuple[str, ...]]
+
+
+def _groups(loaded: Sequence[Loading], domain: str) -> Iterator[tuple[_Key, list[Loading]]]:
+    """Yield the rules that are merged, from the oldest; one rule may be in several groups."""
+    found: dict[tuple[str, str, Selector | None], dict[frozenset[str], list[Loading]]] = {}
+    for rule in loaded:
+        host, selected = qualify(rule.spec.host, rule.namespace, domain), _selector(rule)
+        groups = found.setdefault((rule.namespace, host, selected), {})
+        exports = frozenset((".",) if selected else rule.spec.export_to)
+        for others, rules in groups.items():
+            if exports == others or (others and exports > others):
+                rules.append(rule)
+        groups.setdefault(exports, [rule])
+    for (namespace, host, selected), groups in found.items():
+        for exports, rules in groups.items():
+            yield (namespace, host, selected, tuple(sorted(exports))), rules
+
+
 def _selector(rule: Loading) -> Selector | None:
     wanted = rule.spec.workload_selector
     return selector(wanted.match_labels) if wanted and wanted.match_labels else None
 
 
-def _merge(key: tuple[str, str, Selector | None], rules: list[Loading], settings: Settings) -> Rule:
-    namespace, host, selected = key
+def _merge(key: _Key, rules: list[Loading], settings: Settings) -> Rule:
+    namespace, host, selected, exports = key
     subsets: dict[str, tuple[Subset, Origin]] = {}
     for rule in rules:
         for index, subset in enumerate(rule.spec.subsets):
@@ -146,54 +167,62 @@ def _merge(key: tuple[str, str, Selector | None], rules: list[Loading], settings
         namespace,
         first.spec.traffic_policy,
         subsets,
-        rules[0].spec.export_to or settings.destination_rule_export_to,
+        exports or settings.destination_rule_export_to,
         selected,
         first.origin(),
+        tuple(sorted({name for rule in rules for name in _credentials(rule.spec)})),
     )
+
+
+def _credentials(spec: DestinationRuleSpec) -> Iterator[str]:
+    for policy in (spec.traffic_policy, *(subset.traffic_policy for subset in spec.subsets)):
+        if policy is None:
+            continue
+        for tls in (policy.tls, *(port.tls for port in policy.port_level_settings)):
+            if tls is not None and tls.credential_name:
+                yield tls.credential_name
 
 
 def effective(rule: Rule | None, subset: Subset | None, port: int) -> Policy:
     """Return what is in force for a subset (None: the whole service) on a service's port.
 
-    Istio: the settings of a port *replace* the rule's, they don't merge; a subset replaces block by
-    block what stands above it; its own settings of the port replace all again.
+    Istio: the settings of a port *replace* the rule's, they don't merge, save for the blocks that ports
+    don't have; a subset replaces block by block what stands above it; its own settings of the port replace
+    all again.
     """
     if rule is None:
         return Policy()
-    policy = _on_port(rule.policy, port) or _of(rule.policy)
-    if subset is None or subset.traffic_policy is None:
-        return policy
-    own = subset.traffic_policy
-    replaced = _on_port(own, port)
-    if replaced is not None:
-        return replaced
+    policy = _over(Policy(), rule.policy, port)
+    return policy if subset is None else _over(policy, subset.traffic_policy, port)
+
+
+def _over(above: Policy, own: TrafficPolicy | None, port: int) -> Policy:
+    if own is None:
+        return above
+    budget = own.retry_budget or above.retry_budget
+    proxy_protocol = own.proxy_protocol or above.proxy_protocol
+    on_port = _on_port(own, port)
+    if on_port is not None:
+        return Policy(
+            on_port.load_balancer,
+            on_port.connection_pool,
+            on_port.outlier_detection,
+            on_port.tls,
+            budget,
+            proxy_protocol,
+        )
     return Policy(
-        own.load_balancer or policy.load_balancer,
-        own.connection_pool or policy.connection_pool,
-        own.outlier_detection or policy.outlier_detection,
-        own.tls or policy.tls,
-        own.retry_budget or policy.retry_budget,
+        own.load_balancer or above.load_balancer,
+        own.connection_pool or above.connection_pool,
+        own.outlier_detection or above.outlier_detection,
+        own.tls or above.tls,
+        budget,
+        proxy_protocol,
     )
 
 
-def _of(policy: TrafficPolicy | None) -> Policy:
-    if policy is None:
-        return Policy()
-    return Policy(
-        policy.load_balancer,
-        policy.connection_pool,
-        policy.outlier_detection,
-        policy.tls,
-        policy.retry_budget,
-    )
-
-
-def _on_port(policy: TrafficPolicy | None, port: int) -> Policy | None:
-    for settings in policy.port_level_settings if policy else ():
+def _on_port(policy: TrafficPolicy, port: int) -> PortTrafficPolicy | None:
+    for settings in policy.port_level_settings:
         if settings.port and settings.port.number == port:
-            return _of_port(settings)
+            return settings
     return None
-
-
-def _of_port(settings: PortTrafficPolicy) -> Policy:
-    return Policy(settings.load_balancer, settings.connection_pool, settings.outlier_detection, settings.tls)

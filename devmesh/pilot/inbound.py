@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from devmesh.config.documents.serviceentry import WorkloadEntrySpec
 from devmesh.model.port import Protocol
@@ -12,6 +12,7 @@ from devmesh.pilot.peer_authentication import Modes
 from devmesh.pilot.registry import Backend, Entry
 from devmesh.pilot.resources import Loaded
 from devmesh.pilot.swaps import last_hop
+from devmesh.snapshot.cluster import Limits
 from devmesh.snapshot.proxy import Inbound, InboundPort
 
 
@@ -25,10 +26,14 @@ def services_of(entries: Iterable[Entry]) -> Mapping[str, list[tuple[Entry, Back
     return found
 
 
+LimitsOf = Callable[[Entry, int], Limits]
+
+
 def inbound(
     instance: Instance,
     services: list[tuple[Entry, Backend]],
     modes: Modes,
+    limits: LimitsOf,
     memo: Memo,
     swap: Loaded[WorkloadEntrySpec] | None = None,
 ) -> Inbound:
@@ -37,6 +42,7 @@ def inbound(
     Istio: a port of the workload belongs to the oldest Service that has it as its target.
 
     Args:
+        limits: Returns those of a service's port, as the workload's own namespace has them.
         swap: What has the workload's place.
     """
     ports: dict[int, InboundPort] = {}
@@ -53,6 +59,7 @@ def inbound(
                 f"inbound|{number}||",
                 modes.origin,
                 last_hop(swap, port, number) if swap else None,
+                limits(entry, port.number),
             )
     unnamed = {port: mode for port, mode in modes.ports.items() if port not in ports}
     made = Inbound(ports, modes.mode, unnamed, modes.origin)

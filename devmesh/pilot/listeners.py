@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from devmesh.model.port import Port, Protocol
 from devmesh.pilot import clusters
-from devmesh.pilot.destination_rules import DestinationRules
+from devmesh.pilot.credentials import CONFIG_MAP_SCHEME, Credentials
+from devmesh.pilot.destination_rules import DestinationRules, Rule
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import Entry
@@ -46,6 +47,7 @@ class Listeners:
     compiling: Compiling
     memo: Memo
     problems: Problems
+    credentials: Credentials
 
     def outbound(self) -> Outbound:
         """Return the view's Outbound: the one of before, where nothing in it has changed."""
@@ -55,21 +57,39 @@ class Listeners:
         parts = (registry.shape, self.virtual_services.token, settings, *pods)
         listen = memo.get(("listen", view), parts, self._listen)
         seen = memo.token(("seen", view), tuple(self.entries.values()))
-        found = memo.get(("clusters", view), (seen, self.rules.token, settings), self._clusters)
+        made_of = (seen, self.rules.token, settings, self._secrets())
+        found = memo.get(("clusters", view), made_of, self._clusters)
         by_address, by_port = listen
         return memo.get(
             ("outbound", view), (listen, found), Outbound, by_address, by_port, found, view.allow_any
         )
 
+    def _secrets(self) -> object:
+        """Return what changes when a Secret does that a rule may name."""
+        return self.credentials.token(self.memo) if self.rules.credentials else None
+
     def _clusters(self) -> dict[str, Cluster]:
         settings = self.compiling.settings
-        router = self.view.router
+        plain = clusters.Client(self.view.router, self.view.place)
         found = {cluster.name: cluster for cluster in (clusters.PASSTHROUGH, clusters.BLACK_HOLE)}
         for entry in self.entries.values():
             rule = self.rules.find(entry.host, entry.service.namespace, self.view)
-            for cluster in clusters.of_entry(entry, rule, settings, self.memo, router=router):
+            client = self._knowing(plain, rule) if rule is not None and rule.credentials else plain
+            for cluster in clusters.of_entry(entry, rule, settings, self.memo, client):
                 found[cluster.name] = cluster
         return found
+
+    def _knowing(self, client: clusters.Client, rule: Rule) -> clusters.Client:
+        """Return `client` with the Secrets that a rule names.
+
+        Istio: they are those of the client's namespace; a sidecar gets them where the rule selects it, a
+        gateway always.
+        """
+        known = {name: self.credentials.of_client(self.view.namespace, name) for name in rule.credentials}
+        if not self.view.router and rule.selector is None:
+            known = {name: pem for name, pem in known.items() if name.startswith(CONFIG_MAP_SCHEME)}
+            return replace(client, authorities=known)
+        return replace(client, secrets=known, authorities=known)
 
     def _listen(self) -> tuple[dict[tuple[str, int], Target], dict[int, Target]]:
         by_address: dict[tuple[str, int], Target] = {}

@@ -15,6 +15,7 @@ from devmesh.pilot import actions
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.settings import Settings
+from devmesh.pilot.traffic_policies import keepalive
 from devmesh.snapshot.snapshot import MeshSettings
 from devmesh.traffic.retry import DEFAULT
 
@@ -65,6 +66,10 @@ def _translated(config: MeshConfig) -> Settings:
         connect_timeout=defaults.connect_timeout if timeout is None else float(timeout),
         h2_upgrade=config.h2_upgrade_policy == "UPGRADE",
         retry=actions.retry(retry, DEFAULT) if retry else DEFAULT,
+        locality=config.locality_lb_setting or defaults.locality,
+        keepalive=keepalive(config.tcp_keepalive, None),
+        pool=config.default_traffic_policy.connection_pool if config.default_traffic_policy else None,
+        outlier=config.default_traffic_policy.outlier_detection if config.default_traffic_policy else None,
         service_export_to=config.default_service_export_to or defaults.service_export_to,
         virtual_service_export_to=config.default_virtual_service_export_to
         or defaults.virtual_service_export_to,

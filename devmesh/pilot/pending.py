@@ -18,18 +18,13 @@ from devmesh.pilot.resources import Loaded, Resources
 
 CODE = "DM0304"
 _POLICY = (
-    "loadBalancer.consistentHash",
-    "loadBalancer.localityLbSetting",
-    "loadBalancer.warmup",
-    "loadBalancer.warmupDurationSecs",
-    "outlierDetection",
-    "retryBudget",
-    "connectionPool.tcp.tcpKeepalive",
-    "connectionPool.tcp.maxConnectionDuration",
+    "loadBalancer.zoneAwareLbSetting",
+    "outlierDetection.consecutiveErrors",
+    "retryBudget.budgetInterval",
     "connectionPool.http.useClientProtocol",
-    "tls.credentialName",
-    "tls.clientCertificate",
-    "tls.caCertificates",
+    "connectionPool.http.maxConcurrentStreams",
+    "connectionPool.http.http2KeepAlive",
+    "tunnel",
 )
 # Paths are dotted; [] is every item of a list.
 _FIELDS: Mapping[str, Sequence[str]] = {

@@ -59,7 +59,8 @@ class Entry:
     """One service of the registry, the same object as long as nothing about it changes.
 
     `backends` are the ready ones, `members` all of them. `alias_of` is the host that
-    an ExternalName Service stands for.
+    an ExternalName Service stands for. `distribution` is a Service's trafficDistribution, and
+    `subject_alt_names` are what a ServiceEntry expects of its servers' certificates.
     """
 
     service: Service
@@ -70,6 +71,8 @@ class Entry:
     members: tuple[Backend, ...] = ()
     endpoints: Mapping[int, Labelled] = field(default_factory=dict)
     alias_of: str = ""
+    distribution: str = ""
+    subject_alt_names: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:

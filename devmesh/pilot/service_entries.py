@@ -67,7 +67,14 @@ def _entry(
         settings,
     )
     members = tuple(_members(loaded, host, instances, workload_entries))
-    return Entry(service, loaded.origin(), kubernetes=False, backends=ready(members), members=members)
+    return Entry(
+        service,
+        loaded.origin(),
+        kubernetes=False,
+        backends=ready(members),
+        members=members,
+        subject_alt_names=loaded.spec.subject_alt_names,
+    )
 
 
 def _merged(first: Entry, second: Entry, memo: Memo) -> Entry:

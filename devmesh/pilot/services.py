@@ -53,6 +53,7 @@ def entries(
                 backends=ready(members, even_not=bool(loaded.spec.publish_not_ready_addresses)),
                 members=members,
                 alias_of=_alias(loaded.spec),
+                distribution=loaded.spec.traffic_distribution or "",
             )
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from devmesh.config.documents.destinationrule import (
+    ConnectionPoolSettings,
+    LocalityLoadBalancerSetting,
+    OutlierDetection,
+)
+from devmesh.snapshot.cluster import Keepalive
 from devmesh.snapshot.route import Retry
 from devmesh.snapshot.snapshot import MeshSettings
 from devmesh.traffic.retry import DEFAULT
@@ -11,6 +17,9 @@ from devmesh.traffic.retry import DEFAULT
 INGRESS_LABEL = ("istio", "ingressgateway")
 GATEWAY_TARGETS = {80: 8080, 443: 8443}
 """Where Istio's own gateways listen for the ports that everybody means; their Services show the host's."""
+
+LOCALITY = LocalityLoadBalancerSetting(enabled=True)
+"""Istio's default: with outlier detection, who is near is asked first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,10 @@ class Settings:
     connect_timeout: float = 10.0
     h2_upgrade: bool = False
     retry: Retry | None = DEFAULT
+    locality: LocalityLoadBalancerSetting | None = LOCALITY
+    keepalive: Keepalive | None = None
+    pool: ConnectionPoolSettings | None = None  # where no rule has one
+    outlier: OutlierDetection | None = None  # likewise
     service_export_to: tuple[str, ...] = ("*",)
     virtual_service_export_to: tuple[str, ...] = ("*",)
     destination_rule_export_to: tuple[str, ...] = ("*",)

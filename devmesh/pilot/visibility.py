@@ -11,6 +11,20 @@ from devmesh.model.workload import Instance
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
 
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a client is, as far as that makes a difference: its locality, and those of its labels that a
+    `failoverPriority` names."""
+
+    locality: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+NOWHERE = Place()
+"""The place of a client whose place makes no difference."""
+
+
 Selector = frozenset[tuple[str, str]]
 """Labels that all have to be there."""
 
@@ -57,6 +71,7 @@ class View:
 
     `matched` holds those selectors of VirtualServices and DestinationRules (source labels, workload
     selectors) that fit these proxies: other labels make no difference. `egress` None sees everything.
+    `place` is where they are, as far as configuration asks.
     """
 
     namespace: str
@@ -64,6 +79,7 @@ class View:
     router: bool = False  # a gateway
     allow_any: bool = True
     egress: tuple[Egress, ...] | None = None
+    place: Place = NOWHERE
 
     def sees(self, namespace: str, host: str, port: int = 0) -> bool:
         """Tell whether the Sidecar in force lets a host of `namespace` be seen."""
@@ -89,6 +105,7 @@ def view_of(
     in_use: Iterable[Selector],
     sidecars: Sequence[Loaded[SidecarSpec]],
     settings: Settings,
+    place: Place = NOWHERE,
 ) -> View:
     """Return the view of an instance's proxy."""
     labels = instance.labels.items()
@@ -101,7 +118,7 @@ def view_of(
             # Istio: a policy without a mode is proto's zero, REGISTRY_ONLY.
             allow_any = policy.mode not in (None, "REGISTRY_ONLY")
         egress = _egress(sidecar, instance.namespace, settings.domain)
-    return View(instance.namespace, matched, instance.gateway, allow_any, egress)
+    return View(instance.namespace, matched, instance.gateway, allow_any, egress, place)
 
 
 def sidecar_for(

@@ -17,11 +17,10 @@ from devmesh.proxy.sniffing import FirstBytes
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tls import TlsConnection
 from devmesh.security.contexts import ALPN_MESH
-from devmesh.snapshot.cluster import Limits, ServiceRef
+from devmesh.snapshot.cluster import NO_LIMITS, Endpoint, ServiceRef
 from devmesh.snapshot.proxy import MtlsMode, Proxy
 from devmesh.telemetry.record import Record
 
-_LIMITS = Limits()
 _UNNAMED = ServiceRef("", PASSTHROUGH, "unknown")
 
 
@@ -141,5 +140,12 @@ class InboundArrival:
             record.mtls = True
             record.source_principal = str(peer.identity or "")
             record.destination_principal = str(instance.identity)
-        session = TcpSession(plane, connection, record, _LIMITS, first=first)
+        found = self._proxy.inbound.ports.get(self._original[1])
+        limits = found.limits if found is not None else NO_LIMITS
+        state = plane.state(instance.id).cluster(self._cluster)
+        if state.connections >= limits.max_connections:
+            state.stats.upstream_cx_overflow += 1
+            TcpSession(plane, connection, record, limits).fail("UO", details="overflow")
+            return
+        session = TcpSession(plane, connection, record, limits, state, Endpoint(*application), first)
         session.connect(lambda owner: connect_to_application(plane, owner, where, *application))

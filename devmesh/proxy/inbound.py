@@ -16,7 +16,16 @@ from devmesh.proxy.planning import MAX_DERIVED
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import HOP_BY_HOP, Dialling, Named, Side, framing, sent_on
 from devmesh.proxy.sockets import text_of
-from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef, TlsMode, UpstreamTls
+from devmesh.snapshot.cluster import (
+    NO_LIMITS,
+    Cluster,
+    ClusterKind,
+    Endpoint,
+    Limits,
+    ServiceRef,
+    TlsMode,
+    UpstreamTls,
+)
 from devmesh.snapshot.proxy import InboundPort, MtlsMode, Proxy
 from devmesh.snapshot.route import Retry, Route
 from devmesh.snapshot.snapshot import Snapshot
@@ -244,11 +253,18 @@ def _certificate(own: str, fingerprint: str, principal: str) -> str:
 
 @functools.lru_cache(maxsize=2048)
 def _inbound_cluster(
-    name: str, service: ServiceRef, port: int, instance: str | None, address: Address
+    name: str,
+    service: ServiceRef,
+    port: int,
+    instance: str | None,
+    address: Address,
+    limits: Limits = NO_LIMITS,
 ) -> tuple[Route, Cluster]:
     operation = f"{service.host}:{port}/*" if service.host else ""
     endpoints = (Endpoint(*address, instance),)
-    cluster = Cluster(name, service, port, kind=ClusterKind.STATIC, endpoints=endpoints, tls=_NO_TLS)
+    cluster = Cluster(
+        name, service, port, kind=ClusterKind.STATIC, endpoints=endpoints, tls=_NO_TLS, limits=limits
+    )
     return Route(retry=_RETRY, operation=operation), cluster
 
 
@@ -257,7 +273,8 @@ def _served(instance: str, port: InboundPort | None, original: Address) -> tuple
     if port is None:
         return _inbound_cluster(PASSTHROUGH, _UNNAMED, original[1], instance, original)
     where, address = last_hop(instance, port, original)
-    return _inbound_cluster(port.cluster, port.service or _UNNAMED, original[1], where, address)
+    service = port.service or _UNNAMED
+    return _inbound_cluster(port.cluster, service, original[1], where, address, port.limits)
 
 
 def last_hop(instance: str, port: InboundPort | None, original: Address) -> tuple[str | None, Address]:

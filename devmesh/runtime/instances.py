@@ -10,6 +10,7 @@ from devmesh.model.identity import Identity
 from devmesh.model.workload import Instance, Workload
 from devmesh.runtime.pods.admission import is_gateway, is_meshed
 
+_TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 LOCALITY_LABEL = "istio-locality"
 
 
@@ -109,12 +110,13 @@ def _named_ports(spec: Raw) -> dict[str, int]:
 
 
 def _locality(store: Store, pod: Stored) -> str:
-    """Return ``region/zone/subzone``: the pod's own label (Istio: dots for slashes), else its node's."""
+    """Return ``region/zone/subzone``.
+
+    Istio: the pod's label `istio-locality` (dots for slashes), else the node's topology labels. Since here is
+    one node alone, a pod may have those itself.
+    """
     if own := pod.labels.get(LOCALITY_LABEL):
         return own.replace(".", "/")
     node = store.get(NODE, "", pod.raw["spec"].get("nodeName", ""))
-    if node is None:
-        return ""
-    region = node.labels.get("topology.kubernetes.io/region", "")
-    zone = node.labels.get("topology.kubernetes.io/zone", "")
-    return "/".join(part for part in (region, zone) if part)
+    labels = {**(node.labels if node is not None else {}), **pod.labels}
+    return "/".join(labels.get(key, "") for key in _TOPOLOGY).rstrip("/")

@@ -102,6 +102,9 @@ class Limits:
     keepalive: Keepalive | None = None
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class OutlierDetection:
     """DestinationRule's outlierDetection; 0 for a count means that detector is off. Times in seconds.
@@ -132,8 +135,23 @@ class TlsMode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths in the client's pod of what its connections need; empty: not given."""
+
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+    crl: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """ClientTLSSettings, with secrets already read (PEM); `sans` empty: the endpoints' own identities."""
+    """ClientTLSSettings, with secrets already read (PEM); `sans` empty: the endpoints' own identities.
+
+    SIMPLE and MUTUAL: without an `sni` it is the request's host, and without `sans`, too, the server has to
+    be of that name; no `ca_pem`: the system's authorities. `files` are read by who connects. With an `error`
+    nobody can connect, for that reason.
+    """
 
     mode: TlsMode = TlsMode.AUTO
     sni: str = ""
@@ -142,6 +160,15 @@ class UpstreamTls:
     certificate_pem: str = field(default="", repr=False)
     key_pem: str = field(default="", repr=False)
     insecure: bool = False
+    files: TlsFiles | None = None
+    crl_pem: str = field(default="", repr=False)
+    error: str = ""
+
+    @property
+    def names_host(self) -> bool:
+        """Whether the request's host is the name that is asked for, so that connections are not shared
+        between hosts (Envoy: auto_sni)."""
+        return not self.sni and self.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +180,7 @@ class Cluster:
 
     `groups`, where there are any, hold the endpoints that are used, by locality and priority; with
     `by_locality` their weights decide (Envoy: locality_weighted_lb_config), else the endpoints alone.
+    `proxy_protocol` (V1, V2): connections begin with its header, which tells the client's address.
     """
 
     name: str
@@ -164,13 +192,14 @@ class Cluster:
     balancing: Balancing = Balancing.LEAST_REQUEST
     tls: UpstreamTls = UpstreamTls()
     http2: bool = False
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     outlier: OutlierDetection | None = None
     origin: Origin | None = None
     hashing: Hashing | None = None
     warm_up: WarmUp | None = None
     groups: tuple[Group, ...] = ()
     by_locality: bool = False
+    proxy_protocol: str = ""
     weighted: bool = field(init=False, compare=False, repr=False)  # the endpoints' weights differ
     plain: bool = field(init=False, compare=False, repr=False)  # nothing but `balancing` decides
 

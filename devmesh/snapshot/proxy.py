@@ -8,7 +8,7 @@ from enum import Enum
 
 from devmesh.model.port import Protocol
 from devmesh.model.workload import Instance
-from devmesh.snapshot.cluster import Cluster, ServiceRef
+from devmesh.snapshot.cluster import NO_LIMITS, Cluster, Limits, ServiceRef
 from devmesh.snapshot.origin import Origin
 from devmesh.snapshot.route import RouteTable, Weighted
 
@@ -76,6 +76,8 @@ class InboundPort:
     """One port of the workload that a Service names; requests arrive with `service` as destination.
 
     `last_hop` None is the address that was called.
+    Istio: the connection pool of the Service's DestinationRule holds here, too, as `limits` towards the
+    application.
     """
 
     port: int
@@ -85,6 +87,7 @@ class InboundPort:
     cluster: str  # "inbound|9080||"
     origin: Origin | None = None
     last_hop: LastHop | None = None
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,8 +204,8 @@ def test_what_does_nothing_yet_is_told() -> None:
             """
 host: a
 trafficPolicy:
-  outlierDetection: {consecutive5xxErrors: 1}
-  portLevelSettings: [{port: {number: 80}, loadBalancer: {consistentHash: {useSourceIp: true}}}]
+  retryBudget: {percent: 10, budgetInterval: 1s}
+  portLevelSettings: [{port: {number: 80}, connectionPool: {http: {maxConcurrentStreams: 1}}}]
 """,
         ),
         istio(
@@ -227,8 +227,8 @@ http:
     )
     pending = [f"{f.kind} {f.path}" for f in made.compile().findings if f.code == "DM0304"]
     assert pending == [
-        "DestinationRule spec.trafficPolicy.outlierDetection",
-        "DestinationRule spec.trafficPolicy.portLevelSettings[0].loadBalancer.consistentHash",
+        "DestinationRule spec.trafficPolicy.portLevelSettings[0].connectionPool.http.maxConcurrentStreams",
+        "DestinationRule spec.trafficPolicy.retryBudget.budgetInterval",
         "ServiceEntry spec.addresses[0]",
         "Sidecar spec.ingress",
         "VirtualService spec.http[0].match[0].headers.@request.auth.claims.group",
