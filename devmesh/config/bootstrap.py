@@ -12,9 +12,10 @@ from typing import Any
 
 from devmesh.config import meshconfig
 from devmesh.config.admission import admit
-from devmesh.config.gateway_kinds import GATEWAY_CLASS, GATEWAY_CLASSES
+from devmesh.config.gateway_kinds import GATEWAY_API, GATEWAY_CLASS, GATEWAY_CLASSES
 from devmesh.config.kinds import (
     CONFIG_MAP,
+    CUSTOM_RESOURCE_DEFINITION,
     DEPLOYMENT,
     NAMESPACE,
     NODE,
@@ -65,6 +66,8 @@ def _objects() -> Iterator[tuple[Kind, Raw]]:
     for name, role in ((INGRESS, "ingressgateway"), (EGRESS, "egressgateway")):
         yield SERVICE_ACCOUNT, _named(f"{name}-service-account", SYSTEM, _gateway_labels(name, role))
         yield DEPLOYMENT, _gateway(name, role)
+    for kind in GATEWAY_API:
+        yield CUSTOM_RESOURCE_DEFINITION, _definition(kind)
     for name, controller in GATEWAY_CLASSES.items():
         yield GATEWAY_CLASS, {"metadata": {"name": name}, "spec": {"controllerName": controller}}
     ports = [("http2", 80, _HTTP), ("https", 443, _HTTPS)]
@@ -78,6 +81,35 @@ def _objects() -> Iterator[tuple[Kind, Raw]]:
         ("opentelemetry-collector", otlp),
     ):
         yield SERVICE, _service(name, SYSTEM, listed, labels={"app": name, "devmesh.dev/collector": "true"})
+
+
+def _definition(kind: Kind) -> Raw:
+    """Return the definition of a kind that is known anyway: people's scripts ask whether it is there.
+
+    Istio: ``kubectl get crd gateways.gateway.networking.k8s.io || kubectl apply ...``
+    """
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    names = {
+        "kind": kind.kind,
+        "listKind": f"{kind.kind}List",
+        "plural": kind.plural,
+        "singular": kind.singular,
+        "shortNames": list(kind.short_names),
+        "categories": list(kind.categories),
+    }
+    versions = [
+        {"name": version, "served": True, "storage": version == kind.version, "schema": schema}
+        for version in kind.versions
+    ]
+    return {
+        "metadata": {"name": kind.resource},
+        "spec": {
+            "group": kind.group,
+            "names": {key: value for key, value in names.items() if value},
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "versions": versions,
+        },
+    }
 
 
 def _named(name: str, namespace: str, labels: Mapping[str, str] | None = None) -> Raw:
@@ -128,7 +160,22 @@ def _gateway(name: str, role: str) -> Raw:
 def _ensure(store: Store, kind: Kind, raw: Raw) -> None:
     metadata = raw["metadata"]
     if store.get(kind, metadata.get("namespace", ""), metadata["name"]) is None:
-        store.create(kind, admit(kind, raw, store=store).raw)
+        stored = store.create(kind, admit(kind, raw, store=store).raw)
+        if kind is CUSTOM_RESOURCE_DEFINITION:
+            store.patch_status(stored.key, {"conditions": _established(store.timestamp())})
+
+
+def _established(now: str) -> list[Raw]:
+    return [
+        {
+            "type": type_,
+            "status": "True",
+            "reason": "InitialNamesAccepted",
+            "message": "the kind is part of devmesh",
+            "lastTransitionTime": now,
+        }
+        for type_ in ("NamesAccepted", "Established")
+    ]
 
 
 def _default_account(store: Store, event: Event) -> None:

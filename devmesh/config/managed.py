@@ -57,7 +57,8 @@ def give_address(store: Store, stored: Stored) -> None:
     address = "127.0.0.1"
     if may_listen_low():
         taken = {ip for service in store.list(SERVICE) for ip in _addresses(service)}
-        address = loopback(f"{stored.name}.{stored.namespace}", taken)
+        ports = [port["port"] for port in stored.raw["spec"].get("ports") or ()]
+        address = loopback(f"{stored.name}.{stored.namespace}", taken, ports)
     status = {"loadBalancer": {"ingress": [{"ip": address, "ipMode": "VIP"}]}}
     store.patch_status(Key(SERVICE, stored.namespace, stored.name), status)
 
@@ -67,25 +68,30 @@ def _addresses(service: Stored) -> list[str]:
     return [str(found.get("ip", "")) for found in balancer.get("ingress") or ()]
 
 
-def loopback(name: str, taken: Collection[str]) -> str:
-    """Choose an address of 127.1.0.0/16 for `name`, the same after each restart unless it is taken."""
+def loopback(name: str, taken: Collection[str], ports: Collection[int] = ()) -> str:
+    """Choose an address of 127.1.0.0/16 for `name`: the same in every mesh, unless it is taken or somebody
+    (another mesh) listens on one of its `ports`."""
     size = 65_000
     first = zlib.crc32(name.encode()) % size
     for step in range(size):
         number = 1 + (first + step) % size
         address = f"127.1.{number >> 8}.{number & 0xFF}"
-        if address not in taken:
+        if address not in taken and all(_is_free(address, port) for port in ports):
             return address
     return "127.0.0.1"
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
 
 
 @cache
 def may_listen_low() -> bool:
     """Tell whether this process may listen on ports such as 80."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.1.255.254", 80))
-        except OSError:
-            return False
-    return True
+    return _is_free("127.1.255.254", 80)

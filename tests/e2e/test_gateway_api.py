@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.e2e.applications import Applications
-from tests.e2e.bookinfo import Bookinfo, eventually
+from tests.e2e.bookinfo import SAMPLE, Bookinfo, eventually
 from tests.e2e.test_routing import split
 
 VERSIONS = "\n---\n".join(
@@ -130,13 +130,17 @@ def _certificate(
 
 
 def place(apps: Applications, port: int) -> tuple[str, int]:
-    """Wait for the Gateway; return where the host reaches one of its listeners, as the task's commands do."""
-    kubectl = apps.mesh.kubectl
-    kubectl("wait", "--for=condition=programmed", "gtw", "echo-gateway", "--timeout=30s")
-    address = kubectl("get", "gtw", "echo-gateway", "-o", "jsonpath={.status.addresses[0].value}")
+    return _place(apps.mesh, "echo-gateway", port)
+
+
+def _place(mesh: Bookinfo, gateway: str, port: int) -> tuple[str, int]:
+    """Wait for a Gateway; return where the host reaches one of its listeners, as the task's commands do."""
+    kubectl = mesh.kubectl
+    kubectl("wait", "--for=condition=programmed", "gtw", gateway, "--timeout=30s")
+    address = kubectl("get", "gtw", gateway, "-o", "jsonpath={.status.addresses[0].value}")
     if address == "127.0.0.1":  # nobody may listen on low ports here: the node ports are what is left
         path = f"jsonpath={{.spec.ports[?(@.port=={port})].nodePort}}"
-        return address, int(kubectl("get", "svc", "echo-gateway-istio", "-o", path))
+        return address, int(kubectl("get", "svc", f"{gateway}-istio", "-o", path))
     return address, port
 
 
@@ -174,6 +178,22 @@ def test_tm03g_traffic_shifting(reviews: Bookinfo) -> None:
     shares = split(reviews)
     assert shares.keys() == {"none", "red"}
     assert shares["red"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_ex01g_bookinfo(bookinfo: Bookinfo) -> None:
+    kubectl = bookinfo.kubectl
+    names = ("bookinfo-versions", "bookinfo-gateway", "route-reviews-90-10")
+    files = [f"-f{SAMPLE / 'gateway-api' / name}.yaml" for name in names]
+    try:
+        kubectl("apply", *files)
+        where = _place(bookinfo, "bookinfo-gateway", 80)
+        page = subprocess.run(
+            ["curl", "-sS", "--noproxy", "*", "--max-time", "20", f"http://{where[0]}:{where[1]}/productpage"],
+            capture_output=True, text=True, check=True, timeout=30,
+        ).stdout  # fmt: skip
+        assert "<title>Simple Bookstore App</title>" in page
+    finally:
+        kubectl("delete", *files)
 
 
 def test_tm05g_request_timeouts(versions: Applications) -> None:
@@ -363,3 +383,7 @@ def test_kubectl_knows_the_kinds_without_their_definitions(versions: Application
     assert "parentRefs" in kubectl("explain", "httproute.spec")
     names = kubectl("api-resources", "--api-group=gateway.networking.k8s.io", "-o", "name").split()
     assert "httproutes.gateway.networking.k8s.io" in names
+    kubectl("get", "crd", "gateways.gateway.networking.k8s.io")  # else Istio's tasks apply it from the net
+    written = kubectl("get", "crd", "httproutes.gateway.networking.k8s.io", "-o", "yaml")
+    kubectl("apply", "-f", "-", stdin=written)
+    kubectl("wait", "--for=condition=established", "crd/httproutes.gateway.networking.k8s.io", "--timeout=5s")

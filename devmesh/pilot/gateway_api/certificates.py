@@ -91,15 +91,23 @@ def _certificates(
         elif (ref.group or "", ref.kind or "Secret") != ("", "Secret"):
             said = f"invalid certificate reference {shown}, only secret is allowed"
             found = Problem("InvalidCertificateRef", said)
-        elif (pem := secrets(where, ref.name)) is None or not pem.certificate or not pem.key:
-            missing = (
-                f"secret {where}/{ref.name} not found" if pem is None else "no tls.crt and tls.key in it"
-            )
-            found = Problem("InvalidCertificateRef", f"invalid certificate reference {shown}, {missing}")
+        elif wrong := _wrong(secrets(where, ref.name), f"{where}/{ref.name}"):
+            found = Problem("InvalidCertificateRef", f"invalid certificate reference {shown}, {wrong}")
         if found is None:
             names.append(f"{GATEWAY_SCHEME}{where}/{ref.name}")
         problem = problem or found
     return names, problem
+
+
+def _wrong(pem: Pem | None, name: str) -> str:
+    """Return what is wrong with a Secret; empty where there is a certificate in it."""
+    if pem is None:
+        return f"secret {name} not found"
+    if not pem.certificate or not pem.key:
+        return f"secret {name} has no tls.crt and tls.key"
+    if "-----BEGIN CERTIFICATE" not in pem.certificate or "-----BEGIN " not in pem.key:
+        return "the certificate is malformed"
+    return ""
 
 
 def _validation(gateway: Gateway, port: int) -> FrontendTLSValidation | None:

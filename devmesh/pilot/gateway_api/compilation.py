@@ -41,14 +41,24 @@ class GatewayApi:
         self.translated = Translated()
         if self.resources.gateways or self.resources.routes:
             services = memo.same("Services", frozenset(s.key for s in store.list(kinds.SERVICE)))
-            parts = (*self.resources.parts, *entries, *self._referred(), registry.shape, services, domain)
-            self.translated = memo.get("gateway api", parts, self._translate, entries, problems)
+            targets = memo.token("targets", (*self.resources.grants, registry.shape, services, domain))
+            parts = (*self.resources.parts, *entries, *self._referred(), targets)
+            self.translated = memo.get("gateway api", parts, self._translate, entries, problems, targets)
 
-    def _translate(self, entries: Sequence[Loaded[ServiceEntrySpec]], problems: Problems) -> Translated:
+    def _translate(
+        self, entries: Sequence[Loaded[ServiceEntrySpec]], problems: Problems, targets: object
+    ) -> Translated:
         references = References(self.resources.grants, self._registry, self._store, self._domain)
         credentials = Credentials(self._store)
         return Translation(
-            self.resources, references, entries, self._store, credentials.find, self._memo, problems
+            self.resources,
+            references,
+            targets,
+            entries,
+            self._store,
+            credentials.find,
+            self._memo,
+            problems,
         ).translate()
 
     def _referred(self) -> Iterator[object]:

@@ -74,19 +74,24 @@ class _Group:
 
 
 class Translation:
-    """Translates everything once."""
+    """Translates everything once.
+
+    Args:
+        targets: Stands for all that references can lead to: another object where any of that changed.
+    """
 
     def __init__(
         self,
         resources: GatewayResources,
         references: References,
+        targets: object,
         entries: Sequence[Loaded[ServiceEntrySpec]],
         store: Store,
         secrets: Secrets,
         memo: Memo,
         problems: Problems,
     ) -> None:
-        self._resources, self._references = resources, references
+        self._resources, self._references, self._targets = resources, references, targets
         self._secrets, self._memo, self._problems = secrets, memo, problems
         self._refused: list[ListenerSet] = []
         self._ports: dict[tuple[str, str, str], list[Port]] = {}
@@ -161,8 +166,8 @@ class Translation:
         return Attached(route, attachments, problems.get(True), problems.get(False))
 
     def _add_http(self, route: HTTP | GRPC, chosen: Sequence[Attachment], in_mesh: bool) -> Problem | None:
-        rules = HttpRules(route, self._references, in_mesh=in_mesh)
-        written = rules.all()
+        key = ("rules", route.stored.key, in_mesh)
+        written, problem = self._memo.get(key, (route, self._targets), self._rules, route, in_mesh)
         for attachment in chosen if written else ():
             for host in attachment.hosts:
                 consumer = attachment.owner != route.namespace
@@ -173,7 +178,11 @@ class Translation:
                 for host in dict.fromkeys(hosts_at(route, port)):
                     if not is_isolated(host, port, siblings):
                         self._group(port.name, host, route, ("*",), "").http.extend(written)
-        return rules.problem
+        return problem
+
+    def _rules(self, route: HTTP | GRPC, in_mesh: bool) -> tuple[tuple[Written, ...], Problem | None]:
+        rules = HttpRules(route, self._references, in_mesh=in_mesh)
+        return rules.all(), rules.problem
 
     def _group(
         self, gateway: str, host: str, route: AnyRoute, export_to: tuple[str, ...], namespace: str

@@ -97,7 +97,7 @@ def test_client_certificates_are_asked_for_by_an_option() -> None:
 apiVersion: v1
 kind: Secret
 metadata: {{name: c, namespace: default}}
-data: {{tls.crt: {certificate}, tls.key: eA==, ca.crt: {certificate}}}
+data: {{tls.crt: {certificate}, tls.key: LS0tLS1CRUdJTiBLRVktLS0tLQ==, ca.crt: {certificate}}}
 """
     made = mesh(secret, gateway(f"{{name: https, port: 443, protocol: HTTPS, {tls}}}")).deploy()
     (listener,) = made.compile().snapshot.proxies["gw-istio-0"].gateway

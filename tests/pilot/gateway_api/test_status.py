@@ -37,7 +37,7 @@ def secret(name: str, namespace: str = "default") -> str:
 apiVersion: v1
 kind: Secret
 metadata: {{name: {name}, namespace: {namespace}}}
-data: {{tls.crt: {BEGIN_CERTIFICATE}, tls.key: eA==}}
+data: {{tls.crt: {BEGIN_CERTIFICATE}, tls.key: LS0tLS1CRUdJTiBLRVktLS0tLQ==}}
 """
 
 
@@ -201,6 +201,12 @@ def test_a_certificate_that_is_not_there_is_told_until_it_is() -> None:
     made.apply(secret("cert"))
     (listener,) = made.status(gk.KUBERNETES_GATEWAY, "gw")["listeners"]
     assert conditions(listener)["ResolvedRefs"] == ("True", "ResolvedRefs")
+
+
+def test_a_certificate_that_is_none_is_told() -> None:
+    made = mesh(secret("cert").replace(BEGIN_CERTIFICATE, "eA=="), gateway(https("[{name: cert}]")))
+    (listener,) = made.status(gk.KUBERNETES_GATEWAY, "gw")["listeners"]
+    assert conditions(listener)["ResolvedRefs"] == ("False", "InvalidCertificateRef")
 
 
 def test_a_certificate_of_another_namespace_needs_a_grant() -> None:
