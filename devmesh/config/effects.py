@@ -66,6 +66,7 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "spec.tls.backend": "",
         "spec.defaultScope": "as in Istio",
     },
+    ("gateway.networking.k8s.io", "BackendTLSPolicy"): {"spec.options": "as in Istio"},
     ("gateway.networking.k8s.io", "HTTPRoute"): {
         "spec.useDefaultGateways": "as in Istio",
         "spec.rules[].sessionPersistence": "as in Istio",

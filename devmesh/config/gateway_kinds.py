@@ -34,6 +34,7 @@ HTTP_ROUTE = _kind("HTTPRoute", "httproutes", ("v1", "v1beta1"))
 GRPC_ROUTE = _kind("GRPCRoute", "grpcroutes", ("v1",))
 TLS_ROUTE = _kind("TLSRoute", "tlsroutes", ("v1", "v1alpha3", "v1alpha2"))
 TCP_ROUTE = _kind("TCPRoute", "tcproutes", ("v1", "v1alpha2"))
+BACKEND_TLS_POLICY = _kind("BackendTLSPolicy", "backendtlspolicies", ("v1", "v1alpha3"), "btlspolicy")
 REFERENCE_GRANT = _kind("ReferenceGrant", "referencegrants", ("v1", "v1beta1"), "refgrant", status=False)
 
 GATEWAY_CLASSES = {
@@ -44,4 +45,4 @@ GATEWAY_CLASSES = {
 """The classes that Istio makes, and their controllers."""
 
 ROUTES = (HTTP_ROUTE, GRPC_ROUTE, TLS_ROUTE, TCP_ROUTE)
-GATEWAY_API = (GATEWAY_CLASS, KUBERNETES_GATEWAY, LISTENER_SET, *ROUTES, REFERENCE_GRANT)
+GATEWAY_API = (GATEWAY_CLASS, KUBERNETES_GATEWAY, LISTENER_SET, *ROUTES, REFERENCE_GRANT, BACKEND_TLS_POLICY)

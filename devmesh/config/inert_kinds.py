@@ -161,9 +161,6 @@ _ISTIO_1_4 = (
         categories=("istio-io",),
     ),
 )
-_GATEWAYS = (
-    _inert(_GATEWAY_API, "UDPRoute", "udproutes", ("v1", "v1alpha2")),
-    _inert(_GATEWAY_API, "BackendTLSPolicy", "backendtlspolicies", ("v1", "v1alpha3"), ("btlspolicy",)),
-)
+_GATEWAYS = (_inert(_GATEWAY_API, "UDPRoute", "udproutes", ("v1", "v1alpha2")),)
 
 WITHOUT_EFFECT: tuple[Kind, ...] = (*_KUBERNETES, *_ISTIO, *_ISTIO_1_4, *_GATEWAYS)

@@ -73,6 +73,7 @@ VALIDATION: Mapping[Kind, Callable[[Any], Iterator[Cause]]] = {
     gateway_kinds.KUBERNETES_GATEWAY: routes.gateway,
     gateway_kinds.LISTENER_SET: routes.listener_set,
     gateway_kinds.REFERENCE_GRANT: routes.reference_grant,
+    gateway_kinds.BACKEND_TLS_POLICY: routes.backend_tls_policy,
     gateway_kinds.HTTP_ROUTE: gateway_httproute.http_route,
     gateway_kinds.GRPC_ROUTE: routes.grpc_route,
     gateway_kinds.TLS_ROUTE: routes.tls_route,

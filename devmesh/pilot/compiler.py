@@ -111,11 +111,14 @@ class _Compilation:
         self.modes = self._modes()
         self.registry = Registry(self._entries(), memo)
         self.services = services_of(self.registry.entries)
-        self.rules = DestinationRules(self.resources.destination_rules, self.settings, memo)
         self.gateway_api = GatewayApi(
             store, self.registry, self.resources.service_entries, self.settings.domain, memo, problems
         )
         derived = self.gateway_api.translated
+        rules = sorted(
+            (*self.resources.destination_rules, *self.gateway_api.rules), key=lambda rule: rule.order
+        )
+        self.rules = DestinationRules(rules, self.settings, memo)
         self.virtual_services = VirtualServices(
             self.resources.virtual_services, self.settings, memo, problems, derived.virtual_services
         )

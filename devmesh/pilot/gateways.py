@@ -87,7 +87,7 @@ class Gateways:
             "KIA0301",
             "warning",
             server.gateway.stored,
-            f"spec.servers[{server.index}].port",
+            server.gateway.origin(f"spec.servers[{server.index}].port").path,
             f"Gateway {first.gateway.namespace}/{first.gateway.name} has port {first.number} as "
             f"{first.protocol} already; this server is left out",
         )

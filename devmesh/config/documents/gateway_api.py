@@ -294,3 +294,80 @@ class ReferenceGrant(Message, frozen=True, kw_only=True):
     kind: str = ""
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     spec: ReferenceGrantSpec = field(default_factory=ReferenceGrantSpec)
+
+
+class PolicyTargetReference(Message, frozen=True, kw_only=True):
+    """Names a Service or ServiceEntry, or one of its ports."""
+
+    group: str
+    kind: str
+    name: str
+    section_name: str | None = None
+
+
+class LocalObjectRef(Message, frozen=True, kw_only=True):
+    """Names an object of the same namespace."""
+
+    group: str
+    kind: str
+    name: str
+
+
+class SubjectAltName(Message, frozen=True, kw_only=True):
+    """A name that a server's certificate has to have."""
+
+    type: Literal["Hostname", "URI"]
+    hostname: str | None = None
+    uri: str | None = field(default=None, name="uri")
+
+
+class BackendTLSPolicyValidation(Message, frozen=True, kw_only=True):
+    """Who the server has to be, and whom to trust to say so."""
+
+    ca_certificate_refs: tuple[LocalObjectRef, ...] = field(default=(), name="caCertificateRefs")
+    well_known_ca_certificates: str | None = field(default=None, name="wellKnownCACertificates")
+    hostname: str
+    subject_alt_names: tuple[SubjectAltName, ...] = ()
+
+
+class BackendTLSPolicySpec(Message, frozen=True, kw_only=True):
+    """Which backends are spoken TLS with, and how they are verified."""
+
+    target_refs: tuple[PolicyTargetReference, ...] = ()
+    validation: BackendTLSPolicyValidation
+    options: dict[str, str] = field(default_factory=dict)
+
+
+class AncestorReference(Message, frozen=True, kw_only=True):
+    """Names what a policy has an effect for."""
+
+    group: str | None = None
+    kind: str | None = None
+    namespace: str | None = None
+    name: str
+    section_name: str | None = None
+    port: int | None = None
+
+
+class PolicyAncestorStatus(Message, frozen=True, kw_only=True):
+    """What became of a policy for one of them."""
+
+    ancestor_ref: AncestorReference
+    controller_name: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+class PolicyStatus(Message, frozen=True, kw_only=True):
+    """What became of a policy."""
+
+    ancestors: tuple[PolicyAncestorStatus, ...] = ()
+
+
+class BackendTLSPolicy(Message, frozen=True, kw_only=True):
+    """TLS towards backends (Gateway API)."""
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    spec: BackendTLSPolicySpec
+    status: PolicyStatus | None = None

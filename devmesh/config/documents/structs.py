@@ -41,6 +41,7 @@ STRUCTS: Mapping[tuple[str, str], type[Message]] = MappingProxyType(
         ("gateway.networking.k8s.io", "Gateway"): gateway_api.GatewayResource,
         ("gateway.networking.k8s.io", "ListenerSet"): gateway_api.ListenerSet,
         ("gateway.networking.k8s.io", "ReferenceGrant"): gateway_api.ReferenceGrant,
+        ("gateway.networking.k8s.io", "BackendTLSPolicy"): gateway_api.BackendTLSPolicy,
         ("gateway.networking.k8s.io", "HTTPRoute"): gateway_routes.HTTPRouteResource,
         ("gateway.networking.k8s.io", "GRPCRoute"): gateway_routes.GRPCRouteResource,
         ("gateway.networking.k8s.io", "TLSRoute"): gateway_routes.TLSRouteResource,

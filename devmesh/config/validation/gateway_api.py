@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from devmesh.config.documents.gateway_api import (
+    BackendTLSPolicy,
     GatewayResource,
     Listener,
     ListenerEntry,
@@ -72,6 +73,21 @@ def _listener_tls(listener: Listener | ListenerEntry, at: Path) -> Iterator[Caus
             (*at, "tls", "certificateRefs"),
             "or options must be given for mode Terminate",
         )
+
+
+def backend_tls_policy(resource: BackendTLSPolicy) -> Iterator[Cause]:
+    spec, path = resource.spec, ("spec", "validation")
+    if not spec.target_refs:
+        yield required(("spec", "targetRefs"), "the Services that TLS is spoken with")
+    validation = spec.validation
+    if bool(validation.ca_certificate_refs) == bool(validation.well_known_ca_certificates):
+        yield invalid(
+            path, None, "exactly one of caCertificateRefs and wellKnownCACertificates must be given"
+        )
+    for n, san in enumerate(validation.subject_alt_names):
+        field = "hostname" if san.type == "Hostname" else "uri"
+        if not getattr(san, field):
+            yield required((*path, "subjectAltNames", n, field), f"must be given for type {san.type}")
 
 
 def reference_grant(resource: ReferenceGrant) -> Iterator[Cause]:

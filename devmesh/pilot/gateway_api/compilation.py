@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from devmesh.config import kinds
+from devmesh.config.documents.destinationrule import DestinationRuleSpec
 from devmesh.config.documents.gateway_api import Listener, ListenerEntry
 from devmesh.config.documents.serviceentry import ServiceEntrySpec
 from devmesh.config.finding import Finding
 from devmesh.config.store import Key, Raw, Store
 from devmesh.pilot.credentials import Credentials
+from devmesh.pilot.gateway_api.backend_tls import Backend, backends, destination_rules
 from devmesh.pilot.gateway_api.deployment import Wanted, objects
+from devmesh.pilot.gateway_api.derived import Derived
 from devmesh.pilot.gateway_api.findings import findings
 from devmesh.pilot.gateway_api.listeners import CONTROLLER, class_controller
 from devmesh.pilot.gateway_api.references import References
@@ -44,6 +47,20 @@ class GatewayApi:
             targets = memo.token("targets", (*self.resources.grants, registry.shape, services, domain))
             parts = (*self.resources.parts, *entries, *self._referred(), targets)
             self.translated = memo.get("gateway api", parts, self._translate, entries, problems, targets)
+
+        self.backends: tuple[Backend, ...] = ()
+        if self.resources.policies:
+            held = (*store.list(kinds.CONFIG_MAP), *store.list(kinds.SERVICE))
+            parts = (*self.resources.policies, *entries, *held, domain)
+            self.backends = memo.get("backend policies", parts, self._backends, entries)
+
+    @property
+    def rules(self) -> tuple[Derived[DestinationRuleSpec], ...]:
+        """The DestinationRules that the policies come to."""
+        return self._memo.get("backend rules", self.backends, destination_rules, self.backends)
+
+    def _backends(self, entries: Sequence[Loaded[ServiceEntrySpec]]) -> tuple[Backend, ...]:
+        return tuple(backends(self.resources.policies, entries, self._store, self._domain))
 
     def _translate(
         self, entries: Sequence[Loaded[ServiceEntrySpec]], problems: Problems, targets: object
@@ -89,13 +106,13 @@ class GatewayApi:
     def statuses(self) -> Mapping[Key, Raw]:
         """Return what is to be written into statuses: nothing where they say it already."""
         found: Iterable[tuple[Key, dict[str, Any]]] = Statuses(
-            self.resources, self.translated, self._registry, self._store, self._domain
+            self.resources, self.translated, self.backends, self._registry, self._store, self._domain
         ).all()
         return dict(found)
 
     def findings(self) -> tuple[Finding, ...]:
-        parts = (self.translated, *self.resources.gateways)
+        parts = (self.translated, *self.resources.gateways, *self.backends)
         return self._memo.get("gateway findings", parts, self._findings)
 
     def _findings(self) -> tuple[Finding, ...]:
-        return tuple(findings(self.resources, self.translated, self._domain))
+        return tuple(findings(self.resources, self.translated, self.backends, self._domain))

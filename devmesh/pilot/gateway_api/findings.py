@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from devmesh.config.finding import Finding
+from devmesh.pilot.gateway_api.backend_tls import Backend
 from devmesh.pilot.gateway_api.listeners import (
     CONTROLLER,
     UNMANAGED,
@@ -20,7 +21,9 @@ from devmesh.pilot.resources import Loaded
 PARENT, REFERENCE, LISTENER, NO_EFFECT = "DM0310", "DM0311", "DM0312", "DM0304"
 
 
-def findings(resources: GatewayResources, translated: Translated, domain: str) -> Iterator[Finding]:
+def findings(
+    resources: GatewayResources, translated: Translated, backends: Sequence[Backend], domain: str
+) -> Iterator[Finding]:
     """Yield what the conditions say, too, for `kubectl apply` and the list of findings."""
     for gateway in resources.gateways:
         controller = class_controller(gateway.spec.gateway_class_name, resources)
@@ -36,6 +39,11 @@ def findings(resources: GatewayResources, translated: Translated, domain: str) -
             if found.type in ("Accepted", "ResolvedRefs") and not found.holds:
                 said = f"listener {port.listener.name!r}: {found.message} ({found.reason})"
                 yield _finding(LISTENER, port.owner, f"spec.listeners[{port.index}]", said)
+    for backend in backends:
+        for index, problem in enumerate((backend.target_problem, backend.problem)):
+            if problem is not None:
+                path = "spec.validation" if index else f"spec.targetRefs[{backend.index}]"
+                yield _finding(REFERENCE, backend.policy, path, f"{problem.message} ({problem.reason})")
     for route in translated.routes:
         for index, attachment in enumerate(route.attachments):
             path = f"spec.parentRefs[{index}]"

@@ -8,6 +8,7 @@ from typing import Any
 
 from devmesh.config import gateway_kinds, kinds
 from devmesh.config.documents.gateway_api import (
+    BackendTLSPolicySpec,
     GatewayClassSpec,
     GatewayResourceSpec,
     ListenerSetSpec,
@@ -32,6 +33,7 @@ HTTP = Loaded[HTTPRouteSpec]
 GRPC = Loaded[GRPCRouteSpec]
 TLS = Loaded[TLSRouteSpec]
 TCP = Loaded[TCPRouteSpec]
+Policy = Loaded[BackendTLSPolicySpec]
 AnyRoute = HTTP | GRPC | TLS | TCP
 
 
@@ -48,6 +50,7 @@ class GatewayResources:
     tls: tuple[TLS, ...] = ()
     tcp: tuple[TCP, ...] = ()
     grants: tuple[Loaded[ReferenceGrantSpec], ...] = ()
+    policies: tuple[Policy, ...] = ()
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # their labels
 
     @property
@@ -90,6 +93,7 @@ def load(store: Store, memo: Memo, problems: Problems) -> GatewayResources:
         tls=specs(gateway_kinds.TLS_ROUTE),
         tcp=specs(gateway_kinds.TCP_ROUTE),
         grants=specs(gateway_kinds.REFERENCE_GRANT),
+        policies=specs(gateway_kinds.BACKEND_TLS_POLICY),
         namespaces=memo.same("labels of namespaces", labels),
     )
 

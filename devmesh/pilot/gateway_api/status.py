@@ -11,6 +11,7 @@ import msgspec
 from devmesh.config import gateway_kinds, kinds
 from devmesh.config.store import Key, Store, Stored
 from devmesh.pilot.exposure import external
+from devmesh.pilot.gateway_api.backend_tls import Backend
 from devmesh.pilot.gateway_api.conditions import Fact, Problem, fact, written
 from devmesh.pilot.gateway_api.listeners import (
     CONTROLLER,
@@ -21,7 +22,7 @@ from devmesh.pilot.gateway_api.listeners import (
     services_of,
 )
 from devmesh.pilot.gateway_api.parents import Attachment
-from devmesh.pilot.gateway_api.resources import Gateway, GatewayResources, ListenerSet
+from devmesh.pilot.gateway_api.resources import Gateway, GatewayResources, ListenerSet, Policy
 from devmesh.pilot.gateway_api.translation import Attached, Translated
 from devmesh.pilot.registry import Entry, Registry
 from devmesh.pilot.settings import GATEWAY_TARGETS
@@ -37,11 +38,12 @@ class Statuses:
         self,
         resources: GatewayResources,
         translated: Translated,
+        backends: Sequence[Backend],
         registry: Registry,
         store: Store,
         domain: str,
     ) -> None:
-        self._resources, self._translated = resources, translated
+        self._resources, self._translated, self._backends = resources, translated, backends
         self._registry, self._store, self._domain = registry, store, domain
         self._attached: dict[int, int] = {}
         for route in translated.routes:
@@ -71,6 +73,8 @@ class Statuses:
         for extra in self._resources.listener_sets:
             if id(extra) in refused or id(extra) in owned:
                 yield extra.stored.key, self._of_set, extra
+        for policy in self._resources.policies:
+            yield policy.stored.key, self._of_policy, policy
         for route in self._translated.routes:
             yield route.route.stored.key, self._of_route, route
 
@@ -186,6 +190,27 @@ class Statuses:
             "controllerName": CONTROLLER,
             "conditions": self._conditions(route_facts(attachment, route), stored, known),
         }
+
+    def _of_policy(self, policy: Policy, stored: Stored, before: Raw) -> Raw:
+        """Istio: one entry for each target, whoever calls it."""
+        ancestors = []
+        for backend in self._backends:
+            if backend.policy is policy:
+                ref = msgspec.to_builtins(backend.target)
+                known: Raw = next(
+                    (a for a in before.get("ancestors") or () if a.get("ancestorRef") == ref), {}
+                )
+                problem = backend.target_problem
+                if problem is None and backend.problem is not None:
+                    problem = Problem("NoValidCACertificate", backend.problem.message)
+                said = "Configuration is valid"
+                facts = (
+                    fact("Accepted", problem, "Accepted", said),
+                    fact("ResolvedRefs", backend.problem, "ResolvedRefs", said),
+                )
+                conditions = self._conditions(facts, stored, known)
+                ancestors.append({"ancestorRef": ref, "controllerName": WAYPOINT, "conditions": conditions})
+        return {"ancestors": ancestors}
 
     def _conditions(self, facts: Sequence[Fact], stored: Stored, before: Raw) -> list[Raw]:
         generation = int(stored.metadata.get("generation") or 1)

@@ -104,3 +104,20 @@ data: {{tls.crt: {certificate}, tls.key: LS0tLS1CRUdJTiBLRVktLS0tLQ==, ca.crt: {
     (served,) = listener.tls
     assert served.mode == "MUTUAL"
     assert served.ca_pem.startswith("-----BEGIN CERTIFICATE")
+
+
+def test_a_listener_that_an_older_gateway_is_in_the_way_of_is_told_where_it_is_written() -> None:
+    ingress = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: istio-ingressgateway, namespace: istio-system}
+spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, targetPort: 8080}]}
+"""
+    address = "addresses: [{type: Hostname, value: istio-ingressgateway.istio-system.svc.cluster.local}]"
+    old = gateway(
+        "{name: http, port: 80, protocol: HTTP}", name="old", namespace="istio-system", spec=address
+    )
+    new = gateway("{name: x, port: 80, protocol: TCP}", name="new", namespace="istio-system", spec=address)
+    (found,) = (f for f in mesh(INGRESS, ingress, old, new).compile().findings if f.code == "KIA0301")
+    assert (found.kind, found.name, found.path) == ("Gateway", "new", "spec.listeners[0].port")
