@@ -57,6 +57,7 @@ from devmesh.runtime.dns.server import DnsServer
 from devmesh.runtime.dockerd import Daemon, NoDaemon
 from devmesh.runtime.network.fabric import Fabric
 from devmesh.runtime.network.namespaces import Namespaces
+from devmesh.runtime.network.pod_files import RunningPodFiles
 from devmesh.runtime.network.privilege import missing_capabilities
 from devmesh.runtime.pods.backend import Backend
 from devmesh.runtime.process.backend import ProcessBackend
@@ -164,7 +165,13 @@ class Mesh:
         self.dns = DnsServer(self.feed, outside=outside)
         self.fabric = Fabric(namespaces, names=self.dns)
         self.engine = Engine(
-            self.feed, self.fabric, self.fabric, self.certificates, self.recorder, outside=outside
+            self.feed,
+            self.fabric,
+            self.fabric,
+            self.certificates,
+            self.recorder,
+            outside=outside,
+            files=RunningPodFiles(self.fabric.netns),
         )
         self.pilot = Pilot(self.store, self.feed, ports=self._ports)
         self.runtime: Runtime | None = None

@@ -11,6 +11,7 @@ from devmesh.proxy.client_hello import Kind, kind_of, read_client_hello
 from devmesh.proxy.downstream import HttpServer
 from devmesh.proxy.outbound import ClientSide, original_endpoint
 from devmesh.proxy.plane import Plane
+from devmesh.proxy.pools import SHARED, Variant
 from devmesh.proxy.reactor import Address, Connection, Owner
 from devmesh.proxy.session import TcpSession
 from devmesh.proxy.sniffing import FirstBytes
@@ -196,9 +197,19 @@ class TcpArrival:
     def _connect(self, session: TcpSession, cluster: Cluster, endpoint: Endpoint) -> None:
         caller = dialing.Caller(self._plane, self._proxy.instance, http=False)
 
+        variant = SHARED
+        if cluster.proxy_protocol:
+            meant = self._original or self._connection.local
+            variant = Variant(addresses=(self._connection.remote, meant))
+        origination, tls = self._plane.origination, cluster.tls
+        if tls.files is not None and origination.settings(tls, caller.instance.id) is None:
+            again = partial(self._connect, session, cluster, endpoint)
+            origination.read(tls, caller.instance.id, again)
+            return
+
         def begin(address: str) -> None:
             def dial(owner: Owner) -> Connection:
-                return dialing.connect(caller, owner, cluster, endpoint, address)
+                return dialing.connect(caller, owner, cluster, endpoint, address, variant)
 
             session.connect(dial)
 

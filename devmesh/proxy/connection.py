@@ -131,6 +131,16 @@ class SocketConnection:
             elif event & _BROKEN:
                 self._hung_up()
 
+    def keep_alive(self, probes: int, time: int, interval: int) -> None:
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            (socket.TCP_KEEPCNT, probes),
+            (socket.TCP_KEEPIDLE, time),
+            (socket.TCP_KEEPINTVL, interval),
+        ):
+            if value:
+                self._sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
     def recv(self) -> bytes | None:
         try:
             data = self._kernel_recv(PIECE)

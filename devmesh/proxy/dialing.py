@@ -8,14 +8,18 @@ import ssl
 from dataclasses import dataclass
 
 from devmesh.model.workload import Instance
+from devmesh.proxy import proxy_protocol
 from devmesh.proxy.plane import Plane
+from devmesh.proxy.pools import SHARED, Variant
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.tls import TlsConnection, Verify
-from devmesh.security.contexts import ALPN_HTTP1, ALPN_TCP, load_chain
+from devmesh.security.contexts import ALPN_HTTP1, ALPN_TCP
+from devmesh.security.pem import has_name
 from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode, UpstreamTls
 from devmesh.snapshot.network import INBOUND_SOURCE, MARK_HOP, MARK_PROXY
 
 _MESH = (TlsMode.AUTO, TlsMode.ISTIO_MUTUAL)
+_WRONG_NAME = "TLS error: certificate verify failed: verify SAN list"  # Envoy's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,14 @@ def _is_address(address: str) -> bool:
     return True
 
 
-def connect(caller: Caller, owner: Owner, cluster: Cluster, endpoint: Endpoint, address: str) -> Connection:
+def connect(
+    caller: Caller,
+    owner: Owner,
+    cluster: Cluster,
+    endpoint: Endpoint,
+    address: str,
+    variant: Variant = SHARED,
+) -> Connection:
     """Begin to connect to `endpoint`, whose name, if it has one, was found to mean `address`.
 
     Raises:
@@ -57,18 +68,26 @@ def connect(caller: Caller, owner: Owner, cluster: Cluster, endpoint: Endpoint, 
     instance, address, port = endpoint.instance, address, endpoint.port
     if instance is None and (address != endpoint.address or (address, port) in plane.feed.current.backends):
         instance, address, port = _meant(plane, address, port)
+    originates = cluster.tls.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL)
+    context, tls = _originating(caller, cluster.tls, variant) if originates else (None, cluster.tls)
     if instance is None:
         raw = plane.reactor.dial(owner, None, address, port, mark=MARK_PROXY, origin=source.id)
     else:
         raw = plane.reactor.dial(owner, instance, address, port, mark=MARK_HOP, origin=source.id)
         plane.remember_hop(source, instance, raw)
+    if cluster.limits.keepalive is not None:
+        alive = cluster.limits.keepalive
+        raw.keep_alive(alive.probes, alive.time, alive.interval)
+    if variant.addresses is not None:
+        raw.send(proxy_protocol.header(cluster.proxy_protocol, *variant.addresses))
+    if context is not None:
+        name = tls.sni or variant.server_name
+        verify = _names(tls) if tls.sans and not tls.insecure else _anyone
+        return TlsConnection(raw, owner, context, server=False, server_name=name, verify=verify)
     if is_mesh_tls(cluster, endpoint):
         context = plane.certificates.client(source.identity, ALPN_HTTP1 if caller.http else ALPN_TCP)
-        verify = _verify(plane, cluster.tls, endpoint)
-        return TlsConnection(raw, owner, context, server=False, server_name=cluster.tls.sni, verify=verify)
-    if cluster.tls.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL):
-        made = _originating(plane, cluster.tls)
-        return TlsConnection(raw, owner, made, server=False, server_name=cluster.tls.sni or address)
+        verify = _verify(plane, tls, endpoint)
+        return TlsConnection(raw, owner, context, server=False, server_name=tls.sni, verify=verify)
     return raw
 
 
@@ -112,38 +131,31 @@ def _verify(plane: Plane, tls: UpstreamTls, endpoint: Endpoint) -> Verify:
         proved = plane.certificates.peer_identity(session)
         if expected is None or str(proved) in expected:
             return ""
-        return "TLS error: certificate verify failed: verify SAN list"  # Envoy's words
+        return _WRONG_NAME
 
     return verify
 
 
-def _originating(plane: Plane, tls: UpstreamTls) -> ssl.SSLContext:
-    """Return the context for TLS that a DestinationRule asks for; made once."""
-    made = plane.contexts.get(tls)
-    if made is None:
-        try:
-            made = _make(tls)
-        except (ssl.SSLError, ValueError) as error:
-            made = error
-        plane.contexts[tls] = made
-    if isinstance(made, Exception):
-        raise OSError(f"TLS error: the DestinationRule's certificates cannot be used: {made}")
-    return made
+def _originating(caller: Caller, tls: UpstreamTls, variant: Variant) -> tuple[ssl.SSLContext, UpstreamTls]:
+    """Return the context for TLS that a DestinationRule asks for, and its settings with what files hold.
+
+    Raises:
+        OSError: It cannot be had.
+    """
+    origination = caller.plane.origination
+    read = origination.settings(tls, caller.instance.id)
+    if read is None:
+        raise OSError(0, "TLS_error: the certificates have not been read yet")
+    named = bool(read.sni or variant.server_name)
+    return origination.context(read, http=caller.http, named=named), read
 
 
-def _make(tls: UpstreamTls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False
-    # Istio: without caCertificates the server's certificate is verified by the system's roots (since 1.19).
-    if tls.insecure:
-        context.verify_mode = ssl.CERT_NONE
-    elif tls.ca_pem:
-        context.load_verify_locations(cadata=tls.ca_pem)
-    else:
-        context.load_default_certs()
-        context.check_hostname = bool(tls.sni)
-    if tls.certificate_pem:
-        load_chain(context, tls.certificate_pem + "\n" + tls.key_pem)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+def _names(tls: UpstreamTls) -> Verify:
+    def verify(session: ssl.SSLObject) -> str:
+        return "" if has_name(session, tls.sans) else _WRONG_NAME
+
+    return verify
+
+
+def _anyone(session: ssl.SSLObject) -> str:
+    return ""

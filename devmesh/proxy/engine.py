@@ -18,7 +18,7 @@ from devmesh.proxy.plane import Certificates, Plane
 from devmesh.proxy.pruning import prune
 from devmesh.proxy.reactor import Acceptor, Connection, Reactor
 from devmesh.snapshot.feed import SnapshotFeed
-from devmesh.snapshot.network import Capture, Dialer, ListenerSource
+from devmesh.snapshot.network import Capture, Dialer, ListenerSource, PodFiles
 from devmesh.snapshot.proxy import Proxy
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import RecordSink
@@ -66,6 +66,7 @@ class Engine:
         port_taken: Told when a gateway cannot listen; by default it is logged.
         reactor: What moves the bytes; by default sockets, dialled by `dialer`.
         outside: Names of the world that have another address here.
+        files: Where certificates are that DestinationRules name by their paths in pods.
     """
 
     def __init__(
@@ -79,10 +80,11 @@ class Engine:
         port_taken: Refused = _say,
         reactor: Reactor | None = None,
         outside: OutsideNames | None = None,
+        files: PodFiles | None = None,
     ) -> None:
         self._epoll = EpollReactor(dialer) if reactor is None else None
         self._reactor: Reactor = reactor if reactor is not None else self._epoll  # type: ignore[assignment]
-        self.plane = Plane(self._reactor, feed, certificates, sink, outside=outside)
+        self.plane = Plane(self._reactor, feed, certificates, sink, outside=outside, files=files)
         self._feed = feed
         self._listeners = listeners
         self._port_taken = port_taken

@@ -10,7 +10,7 @@ from devmesh.proxy.body import Body
 from devmesh.proxy.cluster_stats import ClusterStats
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import Fields, Request, Response
-from devmesh.proxy.pools import ClusterState, Pool
+from devmesh.proxy.pools import SHARED, ClusterState, Pool
 from devmesh.proxy.reactor import HIGH, Connection
 from devmesh.proxy.tracing import Trace
 from devmesh.proxy.upstream import CONNECT_TIMEOUT, Upstream
@@ -265,7 +265,7 @@ class Exchange:
         self.endpoint = endpoint
         self._trying = True
         state.balancing.begin(endpoint)
-        pool = self.pool = state.pool(endpoint)
+        pool = self.pool = state.pool(endpoint, side.variant(self) if cluster.divided else SHARED)
         if pool.idle and state.requests < cluster.limits.max_requests:
             self._activate(pool)
             self._send(pool.idle.pop())
@@ -338,6 +338,7 @@ class Exchange:
             connection = self.side.connect(self.cluster, upstream, self.named)
         except OSError as error:
             upstream.abandon()
+            self.state.stats.upstream_cx_connect_fail += 1
             self.failed("connect-failure", error.strerror or str(error), started=False)
             return
         if connection is None:  # its name is being looked up
@@ -365,8 +366,8 @@ class Exchange:
         """Go on after an endpoint's name was looked up."""
         if self._over or self.upstream is not None:
             return
-        if found and self.endpoint is not None:
-            self._dial(self.state.pool(self.endpoint))
+        if found and self.pool is not None:
+            self._dial(self.pool)
         else:
             self._leave()
             self.reply(503, local.NO_HEALTHY_UPSTREAM, "UH", "no_healthy_upstream")
@@ -415,10 +416,9 @@ class Exchange:
         self._repeated = True
         self.attempts -= 1
         self.upstream = None
-        pool = self.state.pool(self.endpoint) if self.endpoint else None
-        if pool is None:
+        if self.pool is None:
             return False
-        self._dial(pool)
+        self._dial(self.pool)
         return True
 
     def failed(self, reset: Reset, transport: str, *, started: bool) -> None:

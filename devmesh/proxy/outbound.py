@@ -12,6 +12,7 @@ from devmesh.proxy.http1 import Fields, Malformed, Request, Response
 from devmesh.proxy.mirror import mirrored
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.planning import AT_GATEWAY, DROPPED, MAX_DERIVED, Plan, asks_ids, is_simple, said_by
+from devmesh.proxy.pools import Variant
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import Dialling, Named, Side, framing, kept, sent_on
 from devmesh.proxy.sockets import text_of
@@ -21,7 +22,7 @@ from devmesh.snapshot.route import NO_OPS, Route, RouteTable
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import Record
 from devmesh.traffic import cors, fault, headers, rewriting
-from devmesh.traffic.routing import find_route, find_virtual_host, pick_destination
+from devmesh.traffic.routing import find_route, find_virtual_host, pick_destination, without_port
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
@@ -55,6 +56,7 @@ class ClientSide(Side):
         super().__init__(plane, proxy.instance.id, connection)
         self._find_table = table
         self._original = original
+        self._local = connection.local
         self._gateway = gateway
         self.scheme = scheme
         self._requested_name = server_name
@@ -256,6 +258,10 @@ class ClientSide(Side):
         return f"{exchange.head}x-envoy-attempt-count: {exchange.attempts}\r\n\r\n"
 
     def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
+        plane = self.plane
+        if cluster.tls.files is not None and plane.origination.settings(cluster.tls, self.instance) is None:
+            plane.origination.read(cluster.tls, self.instance, lambda: named(True))
+            return None
         endpoint = owner.pool.endpoint
         address = endpoint.address
         if dialing.is_name(address):
@@ -267,7 +273,13 @@ class ClientSide(Side):
             if not found:
                 raise OSError(0, f"the name {address} has no address")
             address = found
-        return dialing.connect(self._caller, owner, cluster, endpoint, address)
+        return dialing.connect(self._caller, owner, cluster, endpoint, address, owner.pool.variant)
+
+    def variant(self, exchange: Exchange) -> Variant:
+        cluster = exchange.cluster
+        name = without_port(exchange.authority).strip("[]") if cluster.tls.names_host else ""
+        addresses = (self.remote, self._original or self._local) if cluster.proxy_protocol else None
+        return Variant(name, addresses)
 
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
         if self._original is None:

@@ -12,11 +12,12 @@ from devmesh.model.identity import Identity
 from devmesh.model.outside import OutsideNames
 from devmesh.model.workload import Instance, Workload
 from devmesh.proxy.http1 import Request, Response
+from devmesh.proxy.origination import Origination
 from devmesh.proxy.pools import ProxyState
 from devmesh.proxy.reactor import Connection, Reactor
 from devmesh.proxy.sockets import Address
-from devmesh.snapshot.cluster import UpstreamTls
 from devmesh.snapshot.feed import SnapshotFeed
+from devmesh.snapshot.network import PodFiles
 from devmesh.snapshot.proxy import ServerTls
 from devmesh.telemetry.record import RecordSink
 
@@ -44,6 +45,7 @@ class Plane:
             socket's port): both ends are in this process. For telemetry alone, never to allow anything.
         draw: Returns chance, uniform in [0, 1).
         outside: Names of the world that have another address here.
+        origination: TLS that DestinationRules ask for.
         requests, responses: Heads that were read before, by their bytes; requests' by scheme.
     """
 
@@ -56,6 +58,7 @@ class Plane:
         draw: Callable[[], float] = random.random,
         bits: Callable[[int], int] = random.getrandbits,
         outside: OutsideNames | None = None,
+        files: PodFiles | None = None,
     ) -> None:
         self.reactor = reactor
         self.feed = feed
@@ -66,7 +69,8 @@ class Plane:
         self.outside = outside or OutsideNames()
         self.hops: dict[tuple[str, int], tuple[Workload, Address | None]] = {}
         self.proxies: dict[str, ProxyState] = {}
-        self.contexts: dict[UpstreamTls | ServerTls, ssl.SSLContext | Exception] = {}
+        self.origination = Origination(reactor, files)
+        self.contexts: dict[ServerTls, ssl.SSLContext | Exception] = {}
         self.requests: dict[str, dict[bytes, Request]] = {"http": {}, "https": {}}
         self.responses: dict[bytes, Response] = {}
         self._names: dict[str, tuple[float, list[str]]] = {}
@@ -99,6 +103,7 @@ class Plane:
 
     def forget(self, instance: str) -> None:
         """Close what an instance that is gone has kept."""
+        self.origination.forget(instance)
         state = self.proxies.pop(instance, None)
         if state is not None:
             state.close_idle()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devmesh.proxy.cluster_stats import ClusterStats
 from devmesh.proxy.deadlines import Deadline
-from devmesh.proxy.reactor import Reactor
+from devmesh.proxy.reactor import Address, Reactor
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint, Limits, TlsMode, UpstreamTls
 from devmesh.traffic.balancing import State
@@ -25,6 +26,24 @@ log = logging.getLogger(__name__)
 _NO_TLS = UpstreamTls(TlsMode.DISABLE)
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What tells apart connections to one endpoint that may not be shared.
+
+    Attributes:
+        server_name: The host that is asked for by TLS; "": as the cluster says.
+        addresses: Whose connections the PROXY protocol tells of: the client's address, and where it meant
+            to go. None: nobody's.
+    """
+
+    server_name: str = ""
+    addresses: tuple[Address, Address] | None = None
+
+
+SHARED = Variant()
+Key = tuple[str, int] | tuple[str, int, Variant]
+
+
 class Pool:
     """The connections of one proxy to one endpoint of one cluster. The latest used is the first reused.
 
@@ -32,7 +51,6 @@ class Pool:
         is_mesh_tls: They are mutual TLS by the mesh's own certificates.
         host, identity: The endpoint's, as text.
         cx_total, cx_connect_fail, rq_total, rq_error, rq_timeout: What Envoy counts of a host.
-        cx_total, cx_connect_fail, rq_total, rq_error, rq_timeout: Envoy's counters of a host.
     """
 
     __slots__ = (
@@ -48,11 +66,13 @@ class Pool:
         "rq_error",
         "rq_timeout",
         "rq_total",
+        "variant",
         "waiting",
     )
 
-    def __init__(self, cluster: ClusterState, endpoint: Endpoint) -> None:
+    def __init__(self, cluster: ClusterState, endpoint: Endpoint, variant: Variant = SHARED) -> None:
         self.cluster = cluster
+        self.variant = variant
         self.idle: list[Upstream] = []
         self.connections = 0
         self.cx_total = self.cx_connect_fail = self.rq_total = self.rq_error = self.rq_timeout = 0
@@ -100,7 +120,7 @@ class ClusterState:
         self._reactor = reactor
         self._waiting: list[Callable[[], None]] | None = None  # for tables that are being made
         self.balancing = State()
-        self.pools: dict[tuple[str, int], Pool] = {}
+        self.pools: dict[Key, Pool] = {}
         self.used: Cluster | None = None
         self.requests = 0
         self.pending = 0
@@ -209,12 +229,13 @@ class ClusterState:
             return limits.max_retries
         return max(budget.minimum, int((self.requests + self.pending) * budget.percent / 100))
 
-    def pool(self, endpoint: Endpoint) -> Pool:
+    def pool(self, endpoint: Endpoint, variant: Variant = SHARED) -> Pool:
         """Return the pool for `endpoint`. Where it is another than before under the same address (another
         instance, identity or way to speak), nothing that is idle is used again."""
-        pool = self.pools.get(endpoint.key)
+        key: Key = endpoint.key if variant is SHARED else (*endpoint.key, variant)
+        pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[endpoint.key] = Pool(self, endpoint)
+            pool = self.pools[key] = Pool(self, endpoint, variant)
         elif pool.endpoint is not endpoint:
             old = pool.endpoint
             pool.use(endpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from devmesh.proxy.plane import Plane
-from devmesh.proxy.pools import ClusterState, Pool
+from devmesh.proxy.pools import SHARED, ClusterState, Pool
 from devmesh.snapshot.cluster import Cluster, ClusterKind
 from devmesh.snapshot.snapshot import Snapshot
 
@@ -37,11 +37,12 @@ def _prune_cluster(plane: Plane, cluster: ClusterState, known: Cluster) -> None:
     now, limit = plane.reactor.now(), known.limits.idle_timeout
     there = {endpoint.key for endpoint in known.endpoints}
     for key, pool in list(cluster.pools.items()):
-        if key not in there and known.kind is not ClusterKind.ORIGINAL_DST:
+        is_there = pool.endpoint.key in there
+        if not is_there and known.kind is not ClusterKind.ORIGINAL_DST:
             cluster.close_idle(pool)
         elif limit:
             _prune_idle(pool, now, limit)
-        if not pool.connections and not pool.waiting and key not in there:
+        if not pool.connections and not pool.waiting and (not is_there or pool.variant is not SHARED):
             del cluster.pools[key]
 
 

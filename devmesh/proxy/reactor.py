@@ -94,6 +94,10 @@ class Connection(Protocol):
     def show(self, *, local: Address | None = None, remote: Address | None = None) -> None:
         """Tell other addresses than the socket's own: those of the connection that it stands for."""
 
+    def keep_alive(self, probes: int, time: int, interval: int) -> None:
+        """Have silent peers probed (TCP keep-alive): after `time` seconds of silence, each `interval`, and
+        given up after `probes` without an answer; 0: the system's default."""
+
     def original(self) -> Address | None:
         """Return where the client of an accepted connection meant to go; None: here."""
 

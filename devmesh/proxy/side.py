@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from devmesh.proxy import local
 from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
 from devmesh.proxy.plane import Plane
-from devmesh.proxy.pools import Pool, ProxyState
+from devmesh.proxy.pools import SHARED, Pool, ProxyState, Variant
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel
@@ -96,6 +96,10 @@ class Side(ABC):
         Raises:
             OSError: It failed at once.
         """
+
+    def variant(self, exchange: Exchange) -> Variant:
+        """Return which connections an exchange may share, for a cluster that divides them."""
+        return SHARED
 
     @abstractmethod
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:

@@ -108,6 +108,9 @@ class TlsConnection(Owner):
     def pending(self) -> int:
         return self.raw.pending if self.established else sum(map(len, self._early))
 
+    def keep_alive(self, probes: int, time: int, interval: int) -> None:
+        self.raw.keep_alive(probes, time, interval)
+
     def recv(self) -> bytes | None:
         if self._ended:
             return b""

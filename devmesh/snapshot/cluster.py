@@ -202,6 +202,7 @@ class Cluster:
     proxy_protocol: str = ""
     weighted: bool = field(init=False, compare=False, repr=False)  # the endpoints' weights differ
     plain: bool = field(init=False, compare=False, repr=False)  # nothing but `balancing` decides
+    divided: bool = field(init=False, compare=False, repr=False)  # not all may share a connection
 
     def __post_init__(self) -> None:
         first = self.endpoints[0].weight if self.endpoints else 1
@@ -209,3 +210,4 @@ class Cluster:
         object.__setattr__(self, "weighted", weighted)
         plain = not weighted and not self.groups and self.hashing is None and self.warm_up is None
         object.__setattr__(self, "plain", plain)
+        object.__setattr__(self, "divided", bool(self.proxy_protocol) or self.tls.names_host)

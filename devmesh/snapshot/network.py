@@ -8,6 +8,7 @@ rule, `MARK_HOP` is redirected to the inbound listener of the namespace it was m
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +52,19 @@ class ListenerSource(Protocol):
 
         Raises:
             OSError: The address is in use, or the instance is gone.
+        """
+
+
+class PodFiles(Protocol):
+    """The runtime, as a way to read what pods have on their disks."""
+
+    def reader(self, instance: str) -> Callable[[str], bytes]:
+        """Return what reads a file, by its absolute path, as the instance's processes see it.
+
+        It is slow, and for a thread; it raises OSError, which says why.
+
+        Raises:
+            OSError: The instance is gone.
         """
 
 

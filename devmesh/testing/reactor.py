@@ -183,6 +183,7 @@ class MemoryConnection:
         self.established = False
         self.closed = False
         self.error = ""
+        self.kept_alive: tuple[int, int, int] | None = None
 
     def show(self, *, local: Address | None = None, remote: Address | None = None) -> None:
         self.local, self.remote = local or self.local, remote or self.remote
@@ -229,6 +230,9 @@ class MemoryConnection:
 
     def abort(self) -> None:
         self._end(reset=True)
+
+    def keep_alive(self, probes: int, time: int, interval: int) -> None:
+        self.kept_alive = (probes, time, interval)
 
     def original(self) -> Address | None:
         return self._original

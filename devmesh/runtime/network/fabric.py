@@ -335,10 +335,18 @@ class Fabric:
         else:
             self._nursery.start_soon(trio.to_thread.run_sync, work)
 
-    def _maker(self, instance: str | None) -> SocketMaker:
-        if instance is None:
-            return socket_at_home
+    def netns(self, instance: str) -> int:
+        """Return a descriptor of an instance's namespace, the fabric's own.
+
+        Raises:
+            OSError: It is gone.
+        """
         member = self._members.get(instance)
         if member is None:
             raise OSError(errno.EHOSTUNREACH, f"pod {instance} is gone")
-        return partial(self._namespaces.socket, member.network.netns_fd)
+        return member.network.netns_fd
+
+    def _maker(self, instance: str | None) -> SocketMaker:
+        if instance is None:
+            return socket_at_home
+        return partial(self._namespaces.socket, self.netns(instance))
