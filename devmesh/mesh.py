@@ -172,6 +172,10 @@ class Mesh:
             self.recorder,
             outside=outside,
             files=RunningPodFiles(self.fabric.netns),
+            secret=lambda proxy: self.certificates.describe(proxy.instance.identity),
+            metrics=lambda proxy: self.recorder.expose_of(
+                proxy.instance.namespace, proxy.instance.workload.name
+            ),
         )
         self.pilot = Pilot(self.store, self.feed, ports=self._ports)
         self.runtime: Runtime | None = None

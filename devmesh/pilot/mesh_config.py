@@ -83,6 +83,7 @@ def _mesh_settings(config: MeshConfig) -> MeshSettings:
     sampling = 1.0 if tracing is None or tracing.sampling is None else tracing.sampling
     defaults = MeshSettings()
     sniffing = config.protocol_detection_timeout
+    draining = config.default_config.drain_duration if config.default_config else None
     return MeshSettings(
         trust_domain=config.trust_domain or defaults.trust_domain,
         root_namespace=config.root_namespace or defaults.root_namespace,
@@ -90,5 +91,6 @@ def _mesh_settings(config: MeshConfig) -> MeshSettings:
         access_log_json=config.access_log_encoding == "JSON",
         access_log_format=config.access_log_format,
         sampling_percent=sampling if config.enable_tracing is not False else 0.0,
+        drain_duration=defaults.drain_duration if draining is None else float(draining),
         sniff_timeout=defaults.sniff_timeout if sniffing is None else float(sniffing),
     )

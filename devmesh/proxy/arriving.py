@@ -104,7 +104,15 @@ class OutboundArrival:
             target = target_of(proxy, original)
             return target.routes if target else None
 
-        side = ClientSide(self._plane, self._proxy, self._connection, table, original=original)
+        known = original in self._proxy.outbound.by_address
+        side = ClientSide(
+            self._plane,
+            self._proxy,
+            self._connection,
+            table,
+            original=original,
+            stat_prefix=f"outbound_{original[0] if known else '0.0.0.0'}_{original[1]}",
+        )
         HttpServer(side, self._connection, first)
 
     def _route(self, first: bytes, server_name: str) -> None:

@@ -111,6 +111,7 @@ class GatewayArrival:
             scheme="https" if self._listener.tls else "http",
             server_name=name,
             xfcc=xfcc,
+            stat_prefix=f"outbound_0.0.0.0_{target_port}",
         )
         HttpServer(side, connection)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _COUNTERS = (
     "upstream_cx_total",
+    "upstream_cx_destroy",
     "upstream_cx_connect_fail",
     "upstream_cx_connect_timeout",
     "upstream_cx_overflow",  # no further connection: `max_connections`
@@ -40,6 +41,7 @@ class ClusterStats:
     __slots__ = (*_COUNTERS, "responses")
 
     upstream_cx_total: int
+    upstream_cx_destroy: int
     upstream_cx_connect_fail: int
     upstream_cx_connect_timeout: int
     upstream_cx_overflow: int
@@ -62,9 +64,14 @@ class ClusterStats:
     upstream_rq_retry_limit_exceeded: int
 
     def __init__(self) -> None:
+        self.responses: dict[int, int] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin to count anew."""
         for name in _COUNTERS:
             setattr(self, name, 0)
-        self.responses: dict[int, int] = {}
+        self.responses.clear()
 
 
 def values(state: ClusterState, cluster: Cluster) -> dict[str, int]:
@@ -72,7 +79,7 @@ def values(state: ClusterState, cluster: Cluster) -> dict[str, int]:
     ``cluster.<name>.`` in front."""
     stats, limits = state.stats, cluster.limits
     found = {name: getattr(stats, name) for name in _COUNTERS}
-    for status, count in stats.responses.items():
+    for status, count in list(stats.responses.items()):
         found[f"upstream_rq_{status}"] = count
         kind = f"upstream_rq_{status // 100}xx"
         found[kind] = found.get(kind, 0) + count
@@ -89,6 +96,7 @@ def values(state: ClusterState, cluster: Cluster) -> dict[str, int]:
         ("rq_retry", state.retries, retries),
     ):
         found[f"circuit_breakers.default.{name}_open"] = int(used >= most)
+        found[f"circuit_breakers.high.{name}_open"] = 0  # nothing is routed with high priority
     for name, left in (
         ("cx", limits.max_connections - state.connections),
         ("rq", limits.max_requests - state.requests),

@@ -30,6 +30,7 @@ class HttpServer(Owner):
         "_buffer",
         "_chunks",
         "_connection",
+        "_counted",
         "_exchange",
         "_known",
         "_serving",
@@ -45,6 +46,9 @@ class HttpServer(Owner):
         self._buffer = first
         self._serving = False
         self._chunks = False  # the answer's body is sent in chunks of our own
+        self._counted = True  # among those that are open
+        side.http.cx_total += 1
+        side.http.cx_active += 1
         connection.owner = self
         if first:
             self._serve()
@@ -128,6 +132,7 @@ class HttpServer(Owner):
 
     def cut(self) -> None:
         self._exchange = None
+        self._count_out()
         self._connection.close()
 
     def hold(self) -> None:
@@ -138,6 +143,7 @@ class HttpServer(Owner):
 
     def surrender(self) -> tuple[Connection, bytes]:
         self._exchange = None
+        self._count_out()
         ahead, self._buffer = self._buffer, b""
         return self._connection, ahead
 
@@ -172,6 +178,7 @@ class HttpServer(Owner):
             self._take(request)
             return True
         if self._side.may_refuse and self._side.refuses():
+            self._count_out()
             self._connection.abort()
             return False
         return self._with_body(request, data[size:])
@@ -181,10 +188,13 @@ class HttpServer(Owner):
         side = self._side
         if side.may_refuse and side.refuses():
             self._buffer = b""
+            self._count_out()
             self._connection.abort()
             return
         exchange = self._exchange = Exchange(side, self, request)
         exchange.is_uploaded = True
+        if side.state.closing:
+            exchange.close = True
         side.decide(exchange)
 
     def _with_body(self, request: Request, rest: bytes) -> bool:
@@ -196,6 +206,8 @@ class HttpServer(Owner):
             return False
         self._buffer = rest[taken:]
         exchange = self._exchange = Exchange(self._side, self, request)
+        if self._side.state.closing:
+            exchange.close = True
         if body.done:
             exchange.body = body
         else:
@@ -235,12 +247,19 @@ class HttpServer(Owner):
         connection = self._connection
         if exchange is not None:
             exchange.cancel()
+        self._count_out()
         connection.close()
+
+    def _count_out(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._side.http.cx_active -= 1
 
     def _close_gently(self) -> None:
         """End after what is pending. Closing with unread input would reset the connection, and the client
         lose the answer: read on for a moment, into nothing."""
         self._buffer = b""
+        self._count_out()
         connection = self._connection
         connection.finish()
         connection.resume()

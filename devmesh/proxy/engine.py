@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container
-from dataclasses import dataclass, field
+import socket
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import trio
 
 from devmesh.model.outside import OutsideNames
+from devmesh.proxy.admin.ports import Admin
+from devmesh.proxy.admin.view import Listening
 from devmesh.proxy.arriving import OutboundArrival
 from devmesh.proxy.arriving_gateway import GatewayArrival, listener_of
 from devmesh.proxy.arriving_inbound import InboundArrival
 from devmesh.proxy.epoll import EpollReactor
+from devmesh.proxy.opened import Opened, Place
 from devmesh.proxy.plane import Certificates, Plane
 from devmesh.proxy.pruning import prune
 from devmesh.proxy.reactor import Acceptor, Connection, Reactor
+from devmesh.security.contexts import SecretInfo
 from devmesh.snapshot.feed import SnapshotFeed
-from devmesh.snapshot.network import Capture, Dialer, ListenerSource, PodFiles
+from devmesh.snapshot.network import (
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    Capture,
+    Dialer,
+    ListenerSource,
+    PodFiles,
+)
 from devmesh.snapshot.proxy import Proxy
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import RecordSink
@@ -28,8 +39,6 @@ log = logging.getLogger(__name__)
 PATIENCE = 5.0  # seconds that a connection waits for its instance to be known
 _PRUNE_EVERY, _PRUNE_AFTER = 60.0, 0.2  # seconds
 
-Place = tuple[str, int]
-"""A gateway's address on the host with a port; no address: inside its own namespace."""
 _HOST = "127.0.0.1"
 
 Refused = Callable[[str, int, OSError], None]
@@ -46,18 +55,6 @@ def _say(instance: str, port: int, error: OSError) -> None:
     log.error("gateway %s cannot listen on port %d: %s", instance, port, error)
 
 
-@dataclass(slots=True)
-class _Listening:
-    """What is open for one instance; `gateway` by place."""
-
-    sidecar: list[Acceptor] = field(default_factory=list)
-    gateway: dict[Place, Acceptor] = field(default_factory=dict)
-
-    def close(self) -> None:
-        for acceptor in (*self.sidecar, *self.gateway.values()):
-            acceptor.close()
-
-
 class Engine:
     """Implements `CaptureWatcher`, and serves what it is told of by the snapshots of a feed.
 
@@ -67,6 +64,8 @@ class Engine:
         reactor: What moves the bytes; by default sockets, dialled by `dialer`.
         outside: Names of the world that have another address here.
         files: Where certificates are that DestinationRules name by their paths in pods.
+        secret: Returns what a proxy proves itself with, for its admin interface.
+        metrics: Returns the ``istio_*`` metrics of a proxy, for the same.
     """
 
     def __init__(
@@ -81,6 +80,8 @@ class Engine:
         reactor: Reactor | None = None,
         outside: OutsideNames | None = None,
         files: PodFiles | None = None,
+        secret: Callable[[Proxy], SecretInfo | None] = lambda proxy: None,
+        metrics: Callable[[Proxy], Iterable[str]] = lambda proxy: (),
     ) -> None:
         self._epoll = EpollReactor(dialer) if reactor is None else None
         self._reactor: Reactor = reactor if reactor is not None else self._epoll  # type: ignore[assignment]
@@ -88,9 +89,10 @@ class Engine:
         self._feed = feed
         self._listeners = listeners
         self._port_taken = port_taken
-        self._open: dict[str, _Listening] = {}
+        self._open: dict[str, Opened] = {}
         self._refused: set[tuple[str, Place]] = set()
         self._parked: dict[str, list[tuple[Connection, Callable[[Proxy], None]]]] = {}
+        self.admin = Admin(self.plane, self, secret, metrics)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started when it listens."""
@@ -107,13 +109,12 @@ class Engine:
 
     def captured(self, capture: Capture) -> None:
         instance = capture.instance
-        opened = self._open.setdefault(instance, _Listening())
-        if capture.outbound is not None:
-            accept = self._reactor.accept(capture.outbound, lambda c: self._arrived(instance, c, _outbound))
-            opened.sidecar.append(accept)
-        if capture.inbound is not None:
-            accept = self._reactor.accept(capture.inbound, lambda c: self._arrived(instance, c, _inbound))
-            opened.sidecar.append(accept)
+        opened = self._open.setdefault(instance, Opened())
+        for side, listener in (("outbound", capture.outbound), ("inbound", capture.inbound)):
+            if listener is not None:
+                opened.places[side] = listener.getsockname()[:2]
+                self._accept_side(opened, instance, side, listener)
+        self._open_admin(opened, instance)
 
     def released(self, instance: str) -> None:
         opened = self._open.pop(instance, None)
@@ -129,11 +130,13 @@ class Engine:
         """Open and close gateways' listeners as `snapshot` has them; let those in that waited for it."""
         for known in self.plane.requests.values():
             known.clear()  # with what was worked out by the old tables
-        wanted = {id_: proxy for id_, proxy in snapshot.proxies.items() if proxy.gateway}
+        proxies = snapshot.proxies.items()
+        wanted = {id_: proxy for id_, proxy in proxies if proxy.gateway or proxy.instance.gateway}
         for instance, opened in list(self._open.items()):
-            if opened.gateway and instance not in wanted:
-                self._close_gateway(opened, set())
-                if not opened.sidecar:
+            if instance not in wanted:
+                opened.close_gateway(())
+                if not opened.places:
+                    opened.close()
                     del self._open[instance]
         for instance, proxy in wanted.items():
             self._open_gateway(instance, proxy)
@@ -143,7 +146,10 @@ class Engine:
                 start(snapshot.proxies[instance])
 
     def _open_gateway(self, instance: str, proxy: Proxy) -> None:
-        opened = self._open.setdefault(instance, _Listening())
+        opened = self._open.setdefault(instance, Opened())
+        self._open_admin(opened, instance)
+        if opened.drained:
+            return
         wanted: dict[Place, int] = {}
         for listener in proxy.gateway:
             wanted["", listener.target_port] = listener.target_port
@@ -151,12 +157,12 @@ class Engine:
                 wanted[_HOST, listener.local_port] = listener.target_port
             for place in listener.shown:
                 wanted[place] = listener.target_port
-        self._close_gateway(opened, wanted.keys())
+        opened.close_gateway(wanted)
         for place, target in wanted.items():
             if place not in opened.gateway:
                 self._listen(opened, instance, place, target)
 
-    def _listen(self, opened: _Listening, instance: str, place: Place, target: int) -> None:
+    def _listen(self, opened: Opened, instance: str, place: Place, target: int) -> None:
         address, port = place
         try:
             if address:
@@ -177,13 +183,53 @@ class Engine:
             else:
                 GatewayArrival(plane, proxy, listener, connection).start()
 
-        opened.gateway[place] = self._reactor.accept(made, lambda c: self._arrived(instance, c, start))
+        opened.gateway[place] = self._accept(instance, made, start, target)
 
-    def _close_gateway(self, opened: _Listening, keep: Container[Place]) -> None:
-        for key in [key for key in opened.gateway if key not in keep]:
-            opened.gateway.pop(key).close()
+    # -- as the admin interface sees it --
+
+    def drain(self, instance: str, *, inbound_only: bool) -> None:
+        if (opened := self._open.get(instance)) is not None:
+            opened.drain(inbound_only=inbound_only)
+
+    def restart(self, instance: str) -> None:
+        self.plane.state(instance).restart()
+        opened = self._open.get(instance)
+        if opened is None:
+            return
+        opened.drained = False
+        for side, (address, port) in opened.places.items():
+            if side not in opened.sidecar:
+                try:
+                    made = self._listeners.listen(instance, address, port)
+                except OSError as error:
+                    log.error("the proxy of %s cannot listen on port %d again: %s", instance, port, error)
+                else:
+                    self._accept_side(opened, instance, side, made)
+        self.follow(self._feed.current)
+
+    def listening(self, instance: str) -> list[Listening]:
+        opened = self._open.get(instance)
+        return [] if opened is None else list(opened.names(self._feed.current.proxies.get(instance)))
 
     # -- connections --
+
+    def _open_admin(self, opened: Opened, instance: str) -> None:
+        if not opened.admin:
+            opened.admin = self.admin.open(instance, self._listeners)
+
+    def _accept_side(self, opened: Opened, instance: str, side: str, listener: socket.socket) -> None:
+        start, port = _SIDES[side]
+        opened.sidecar[side] = self._accept(instance, listener, start, port)
+
+    def _accept(self, instance: str, listener: socket.socket, start: Start, port: int) -> Acceptor:
+        accepted, name = self.plane.state(instance).accepted, f"0.0.0.0_{port}"
+        accepted.setdefault(name, 0)
+
+        def arrived(connection: Connection) -> None:
+            accepted[name] += 1
+            self._arrived(instance, connection, start)
+
+        return self._reactor.accept(listener, arrived)
 
     def _arrived(self, instance: str, connection: Connection, start: Start) -> None:
         proxy = self._feed.current.proxies.get(instance)
@@ -230,3 +276,9 @@ def _inbound(plane: Plane, proxy: Proxy, connection: Connection) -> None:
         connection.abort()
     else:
         InboundArrival(plane, proxy, connection, original).start()
+
+
+_SIDES: dict[str, tuple[Start, int]] = {
+    "outbound": (_outbound, OUTBOUND_PORT),
+    "inbound": (_inbound, INBOUND_PORT),
+}

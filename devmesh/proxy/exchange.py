@@ -166,6 +166,7 @@ class Exchange:
     _timer: Deadline | None = None  # of the whole, or of what delays it
     _try_timer: Deadline | None = None
     _shadows: tuple[Exchange, ...] = ()
+    is_copy = False  # a mirror's: no client waits for it
 
     def __init__(self, side: Side, server: Downstream, request: Request) -> None:
         self.side = side
@@ -180,6 +181,7 @@ class Exchange:
             None  # not on the class: compilers want it here for a Protocol's type
         )
         self.began = self.plane.reactor.now()
+        side.http.rq_active += 1
 
     # -- the request --
 
@@ -657,6 +659,11 @@ class Exchange:
         stats, status = self.stats, self.status
         if stats is not None and status:
             responses = stats.responses
+            responses[status] = responses.get(status, 0) + 1
+        http = self.side.http
+        http.rq_active -= 1
+        if not self.is_copy:
+            responses = http.responses
             responses[status] = responses.get(status, 0) + 1
         record = self.side.record(self)
         if record is not None:

@@ -91,7 +91,7 @@ class ServerSide(Side):
     def __init__(
         self, plane: Plane, proxy: Proxy, connection: Connection, original: Address, peer: Peer
     ) -> None:
-        super().__init__(plane, proxy.instance.id, connection)
+        super().__init__(plane, proxy.instance.id, connection, f"inbound_0.0.0.0_{original[1]}")
         self._original = original
         self._peer = peer
         self._snapshot: Snapshot | None = None

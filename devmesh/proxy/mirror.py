@@ -48,6 +48,7 @@ def mirrored(side: Side, exchange: Exchange, cluster: Cluster) -> Exchange:
     Envoy: the host gets ``-shadow`` appended, before its port.
     """
     copy = Exchange(side, Nobody(), exchange.request)
+    copy.is_copy = True
     copy.route, copy.cluster, copy.weighted = _ROUTE, cluster, Weighted(cluster.name)
     copy.path, copy.trace, copy.request_id = exchange.path, exchange.trace, exchange.request_id
     bare = without_port(exchange.authority)

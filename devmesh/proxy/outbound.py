@@ -36,6 +36,7 @@ class ClientSide(Side):
         table: Finds the routes of this connection in a proxy's configuration.
         gateway: The proxy is a gateway's: it stands at the edge, and requests come from the world.
         xfcc: What a gateway that verified its client says of it.
+        stat_prefix: What clients' connections and requests are counted under.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class ClientSide(Side):
         scheme: str = "http",
         server_name: str = "",
         xfcc: str = "",
+        stat_prefix: str = "outbound",
     ) -> None:
         if gateway:
             self.server_name = "istio-envoy"
-        super().__init__(plane, proxy.instance.id, connection)
+        super().__init__(plane, proxy.instance.id, connection, stat_prefix)
         self._find_table = table
         self._original = original
         self._local = connection.local

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from devmesh.proxy.cluster_stats import ClusterStats
 from devmesh.proxy.deadlines import Deadline
+from devmesh.proxy.downstream_stats import HttpStats
 from devmesh.proxy.reactor import Address, Reactor
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint, Limits, TlsMode, UpstreamTls
@@ -264,20 +265,81 @@ class ClusterState:
 
 
 class ProxyState:
-    """What one proxy remembers, by the names of its clusters."""
+    """What one proxy remembers, by the names of its clusters.
 
-    __slots__ = ("_reactor", "clusters", "instance")
+    Attributes:
+        http: What is counted of clients, by Envoy's ``stat_prefix``.
+        accepted: Connections that arrived, by listener.
+        limited: What rate limits count, by ``stat_prefix``.
+        began: When it was first heard of, by the reactor's clock.
+        draining: Clients are told to go, since the listeners will be closed.
+        failing: Health checks are told that it is not well (Envoy: ``/healthcheck/fail``).
+        closing: One of the two: connections end with the next answer.
+    """
+
+    __slots__ = (
+        "_reactor",
+        "accepted",
+        "began",
+        "closing",
+        "clusters",
+        "draining",
+        "failing",
+        "http",
+        "instance",
+        "limited",
+    )
 
     def __init__(self, instance: str, reactor: Reactor) -> None:
         self.instance = instance
         self._reactor = reactor
         self.clusters: dict[str, ClusterState] = {}
+        self.http: dict[str, HttpStats] = {}
+        self.accepted: dict[str, int] = {}
+        self.limited: dict[str, dict[str, int]] = {}
+        self.began = reactor.now()
+        self.draining = self.failing = self.closing = False
+
+    def http_stats(self, prefix: str) -> HttpStats:
+        stats = self.http.get(prefix)
+        if stats is None:
+            stats = self.http[prefix] = HttpStats()
+        return stats
+
+    def drain(self) -> None:
+        """Tell clients to go from now on."""
+        self.draining = self.closing = True
+
+    def fail(self, failing: bool) -> None:
+        """Tell health checks and clients that it is not well, or is again."""
+        self.failing = failing
+        self.closing = failing or self.draining
+
+    def reset_counters(self) -> None:
+        """Begin to count anew."""
+        for state in self.clusters.values():
+            state.stats.reset()
+            state.ejections.reset()
+            state.balancing.panics = 0
+        for stats in self.http.values():
+            stats.reset()
+        for counted in (self.accepted, *self.limited.values()):
+            for name in counted:
+                counted[name] = 0
 
     def cluster(self, name: str) -> ClusterState:
         state = self.clusters.get(name)
         if state is None:
             state = self.clusters[name] = ClusterState(self._reactor)
         return state
+
+    def restart(self) -> None:
+        """Be as new, save for what is under way."""
+        self.close_idle()
+        self.reset_counters()
+        self.draining = False
+        self.fail(False)
+        self.began = self._reactor.now()
 
     def close_idle(self) -> None:
         for state in self.clusters.values():

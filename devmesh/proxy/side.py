@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devmesh.proxy import local
+from devmesh.proxy.downstream_stats import HttpStats
 from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.pools import SHARED, Pool, ProxyState, Variant
@@ -57,6 +58,7 @@ class Side(ABC):
         scheme: ``https`` behind a gateway's TLS.
         instance: The id of the instance whose proxy this is.
         last_fields: Lines that are added to every response.
+        http: What is counted of the clients; of the port, for all of its connections.
         by_original: Requests go to `original_endpoint`, whatever the cluster.
         may_refuse: `refuses` has to be asked before each request.
     """
@@ -66,10 +68,11 @@ class Side(ABC):
     may_refuse = False
     by_original = False
 
-    def __init__(self, plane: Plane, instance: str, connection: Connection) -> None:
+    def __init__(self, plane: Plane, instance: str, connection: Connection, stat_prefix: str) -> None:
         self.plane = plane
         self.instance = instance
         self.state: ProxyState = plane.state(instance)
+        self.http: HttpStats = self.state.http_stats(stat_prefix)
         self.remote = connection.remote
         self.remote_text = text_of(connection.remote)
         self.local_text = ""

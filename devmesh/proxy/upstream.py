@@ -209,6 +209,7 @@ class Upstream(Dialling):
             self._no_longer_pending()
         pool.connections -= 1
         pool.cluster.connections -= 1
+        pool.cluster.stats.upstream_cx_destroy += 1
         if pool.waiting:
             pool.waiting.popleft().connection_free()
 

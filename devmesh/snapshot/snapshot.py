@@ -21,6 +21,7 @@ class MeshSettings:
     access_log_json: bool = False
     access_log_format: str = ""
     sampling_percent: float = 100.0
+    drain_duration: float = 45.0  # seconds from telling clients to go until the listeners close
     sniff_timeout: float = 0.1  # seconds to wait for a client's first bytes on an AUTO port; 0: for ever
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Any
 
 from devmesh.telemetry import labels as names
 
@@ -30,6 +31,12 @@ BOUNDS = (
     3600000.0,
 )
 LIMIT = 2000
+# Where the labels name the workload of the side that reports.
+_SOURCE = names.COMMON.index("source_workload"), names.COMMON.index("source_workload_namespace")
+_DESTINATION = (
+    names.COMMON.index("destination_workload"),
+    names.COMMON.index("destination_workload_namespace"),
+)
 OVERFLOW = "devmesh_overflow"  # the label values of the series that takes what is over the limit
 
 
@@ -119,12 +126,25 @@ class MetricStore:
     def tcp_series(self) -> list[TcpSeries]:
         return list(self._tcp.values())
 
+    def of(self, namespace: str, workload: str) -> MetricStore:
+        """Return a store with those series alone that the proxies of one workload have reported."""
+        found = MetricStore(self._limit)
+        for series in self:
+            labels = series.labels
+            side = _SOURCE if labels[0] == "source" else _DESTINATION
+            if (labels[side[0]], labels[side[1]]) == (workload, namespace):
+                kept: dict[tuple[str, ...], Any] = (
+                    found._http if isinstance(series, HttpSeries) else found._tcp
+                )
+                kept[labels] = series
+        return found
+
     def __len__(self) -> int:
         return len(self._http) + len(self._tcp)
 
     def __iter__(self) -> Iterator[HttpSeries | TcpSeries]:
-        yield from self._http.values()
-        yield from self._tcp.values()
+        yield from list(self._http.values())
+        yield from list(self._tcp.values())
 
     def _room(self, labels: tuple[str, ...], keys: tuple[str, ...]) -> tuple[str, ...]:
         if len(self) < self._limit:

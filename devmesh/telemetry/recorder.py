@@ -108,6 +108,10 @@ class Recorder(RecordSink):
         """Yield the Prometheus text in pieces; let others run between two."""
         return expose(self.metrics, self._own())
 
+    def expose_of(self, namespace: str, workload: str) -> Iterator[str]:
+        """Yield, in the same way, what the proxies of one workload have reported."""
+        return expose(self.metrics.of(namespace, workload))
+
     def _keep(self, record: Record) -> None:
         self.requests.add(record)
         if self._logging:

@@ -40,6 +40,10 @@ class Ejections:
     )
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin to count anew."""
         self.detected_5xx = self.detected_gateway = self.detected_local = 0
         self.enforced_5xx = self.enforced_gateway = self.enforced_local = self.enforced_total = 0
         self.overflow = 0  # not ejected, since so many are already

@@ -230,3 +230,57 @@ async def test_released_instances_are_served_no_more(world: World) -> None:
     world.network.release("a")
     with pytest.raises(OSError):  # noqa: PT011
         await connect(port)
+
+
+async def admin(world: World, instance_id: str, method: str, target: str) -> bytes:
+    """Ask an instance's admin interface."""
+    _, port = world.network.places[instance_id, 15000]
+    data = f"{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode()
+    answer = b""
+    with trio.fail_after(5):
+        async with await connect(port) as stream:
+            await stream.send_all(data)
+            async for piece in stream:
+                answer += piece
+    return answer
+
+
+async def test_every_proxy_answers_on_its_admin_ports(world: World) -> None:
+    world.network.capture("a")
+    world.publish(with_gateway(GatewayListener(80, 8080, Protocol.HTTP, TABLE)))
+    for name in ("a", "gateway"):
+        for port in (15000, 15020, 15021, 15090):
+            assert (name, port) in world.network.places
+        assert body_of(await admin(world, name, "GET", "/ready")) == b"LIVE\n"
+    assert b"virtualInbound::0.0.0.0:15006" in await admin(world, "a", "GET", "/listeners")
+    assert body_of(await admin(world, "gateway", "GET", "/listeners")) == b"0.0.0.0_8080::0.0.0.0:8080\n"
+    world.network.release("a")
+    with pytest.raises(OSError):  # noqa: PT011
+        await admin(world, "a", "GET", "/ready")
+
+
+async def test_a_drained_sidecar_takes_no_new_connections_until_it_begins_anew(world: World) -> None:
+    world.network.capture("a")
+    world.network.capture("b")
+    call = partial(world.network.connect, "a", "240.240.0.1", 80)
+    assert status_of(await ask(call())) == 200
+    await admin(world, "b", "POST", "/drain_listeners?inboundonly")
+    assert body_of(await admin(world, "b", "GET", "/listeners")).count(b"virtual") == 1
+    await admin(world, "a", "POST", "/quitquitquit")  # which closes the idle connection to `b`
+    closing = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    assert status_of(await ask(call(), closing)) == 503
+    await admin(world, "b", "POST", "/quitquitquit")
+    assert body_of(await admin(world, "b", "GET", "/listeners")).count(b"virtual") == 2
+
+
+async def test_a_drained_gateway_stays_closed_whatever_the_snapshots_say(world: World) -> None:
+    world.network.capture("b")
+    port = free_port()
+    wanted = with_gateway(GatewayListener(80, 8080, Protocol.HTTP, TABLE, local_port=port))
+    world.publish(wanted)
+    await admin(world, "gateway", "POST", "/drain_listeners")
+    world.publish(wanted)
+    with pytest.raises(OSError):  # noqa: PT011
+        await connect(port)
+    await admin(world, "gateway", "POST", "/quitquitquit")
+    assert status_of(await _ask(await connect(port), GET)) == 200
