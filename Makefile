@@ -34,7 +34,8 @@ soak: $(VENV)/.installed-dev
 ui: devmesh/api/ui/index.html
 
 wheel: $(VENV)/.installed-dev devmesh/api/ui/index.html
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	DEVMESH_COMPILE=$${DEVMESH_COMPILE-1} $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/devmesh-*.whl
 
 image: $(VENV)/.installed devmesh/api/ui/index.html
 	@bash .ci/image

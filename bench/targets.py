@@ -143,14 +143,14 @@ def _peer(
     return start
 
 
-def _devmesh(hops: int, *, tcp: bool = False, compiled: bool = False) -> Callable[[Path], Running]:
+def _devmesh(hops: int, *, tcp: bool = False, pure: bool = False) -> Callable[[Path], Running]:
     def start(folder: Path) -> Running:
-        own = folder / f"devmesh-{hops}-{tcp}-{compiled}"
+        own = folder / f"devmesh-{hops}-{tcp}-{pure}"
         own.mkdir()
         state = own / "state.json"
         command = [sys.executable, "-m", "bench.mesh", "--to", str(SINK if tcp else BACKEND)]
         command += ["--hops", str(hops), "--state", str(state), *(["--tcp"] if tcp else [])]
-        where = _compiled(folder) if compiled else ROOT
+        where = ROOT if pure else build(folder)
         process = pinned(PROXY_CORE, command, own, where)
         until = time.monotonic() + 15
         while not state.exists() or not state.read_text():
@@ -161,11 +161,6 @@ def _devmesh(hops: int, *, tcp: bool = False, compiled: bool = False) -> Callabl
         return Running(port, process, state, own / f"{Path(sys.executable).name}.log")
 
     return start
-
-
-def _compiled(folder: Path) -> Path:
-    built = folder / "compiled"
-    return built if built.exists() else build(folder)
 
 
 def _haproxy(config: str) -> list[str]:
@@ -180,11 +175,12 @@ def _envoy(number: int) -> Callable[[str], list[str]]:
     return lambda config: ["-c", config, "--concurrency", "1", "--base-id", str(9100 + number), "-l", "error"]
 
 
+PURE = "devmesh, pure Python"  # the checkout as it is; "devmesh" is what the wheel contains
 ONE, TWO, TCP = "one hop", "two hops, mTLS", "tcp"
 TARGETS = (
     Target("direct", ONE, "", lambda folder: Running(BACKEND, None)),
     Target("devmesh", ONE, "", _devmesh(1)),
-    Target("devmesh compiled", ONE, "mypyc", _devmesh(1, compiled=True)),
+    Target(PURE, ONE, "", _devmesh(1, pure=True)),
     Target(
         "envoy",
         ONE,
@@ -199,7 +195,7 @@ TARGETS = (
     ),
     Target("nginx", ONE, "nginx", _peer("nginx", 19220, lambda f: peers.nginx(19220, BACKEND, f), _nginx)),
     Target("devmesh", TWO, "", _devmesh(2)),
-    Target("devmesh compiled", TWO, "mypyc", _devmesh(2, compiled=True)),
+    Target(PURE, TWO, "", _devmesh(2, pure=True)),
     Target(
         "envoy",
         TWO,
@@ -214,7 +210,7 @@ TARGETS = (
     ),
     Target("direct", TCP, "", lambda folder: Running(SINK, None)),
     Target("devmesh", TCP, "", _devmesh(1, tcp=True)),
-    Target("devmesh compiled", TCP, "mypyc", _devmesh(1, tcp=True, compiled=True)),
+    Target(PURE, TCP, "", _devmesh(1, tcp=True, pure=True)),
     Target("envoy", TCP, "envoy", _peer("envoy", 19250, lambda f: peers.envoy_tcp(19250, SINK), _envoy(3))),
     Target(
         "haproxy", TCP, "haproxy", _peer("haproxy", 19260, lambda f: peers.haproxy_tcp(19260, SINK), _haproxy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
+from importlib import metadata, util
 
 import click
 
@@ -16,10 +16,18 @@ def command(output: str | None) -> None:
     """Print the version of devmesh and of what it runs on."""
     about = {
         "devmesh": metadata.version("devmesh"),
+        "core": "compiled" if is_compiled() else "pure Python",
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
     if output == "json":
         print_json(about)
     else:
-        click.echo(f"devmesh {about['devmesh']} (Python {about['python']}, {about['platform']})")
+        core = f"core {about['core']}"
+        click.echo(f"devmesh {about['devmesh']} ({core}, Python {about['python']}, {about['platform']})")
+
+
+def is_compiled() -> bool:
+    """Tell whether the data plane runs as extensions; see ``hatch_build.py``."""
+    found = util.find_spec("devmesh.proxy.exchange")
+    return found is not None and not (found.origin or "").endswith(".py")

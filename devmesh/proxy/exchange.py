@@ -129,7 +129,7 @@ class Exchange:
     set_cookie = ""
     endpoint: Endpoint | None = None
     pool: Pool | None = None  # of the endpoint
-    upstream: Carrier | None = None
+    upstream: Carrier | None
     trace: Trace | None = None
     request_id = ""
     original_path = ""
@@ -177,9 +177,8 @@ class Exchange:
         self.close = request.close
         self.upgrade = request.upgrade
         self.authority = request.authority
-        self.body = self.response_body = (
-            None  # not on the class: compilers want it here for a Protocol's type
-        )
+        # Not on the class: mypyc wants those of a Protocol's type here.
+        self.upstream = self.body = self.response_body = None
         self.began = self.plane.reactor.now()
         side.http.rq_active += 1
 

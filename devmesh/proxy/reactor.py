@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 from devmesh.proxy.deadlines import Deadline
 
 PIECE = 1 << 16  # bytes that one `recv` returns at most; larger allocations cost more than they bring
@@ -19,6 +21,7 @@ Address = tuple[str, int]
 T = TypeVar("T")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Owner:
     """Whoever a connection tells of what happens to it. Calls never come from within the owner's own
     calls of the connection, save `drained`, which never does either."""

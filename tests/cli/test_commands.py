@@ -234,3 +234,9 @@ def test_json_is_json(run: Run, api: FakeApi) -> None:
     api.add("GET", "/devmesh/v1/graph?window=60", {"nodes": []})
     assert json.loads(run("graph", "-o", "json").output) == {"nodes": []}
     assert "devmesh" in json.loads(run("version", "-o", "json").output)
+
+
+def test_the_version_tells_what_its_core_is(run: Run) -> None:
+    core = json.loads(run("version", "-o", "json").output)["core"]
+    assert core == "pure Python"
+    assert f"core {core}" in run("version").output

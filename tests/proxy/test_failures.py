@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
 
 from devmesh.model.identity import Identity
-from devmesh.proxy import plane
 from devmesh.proxy.pruning import prune
 from devmesh.snapshot.cluster import ClusterKind, Limits
 from devmesh.snapshot.route import Fault, HeaderOps, Mirror, Retry, Route, Weighted
@@ -293,11 +293,11 @@ def test_a_server_that_is_somebody_else_is_not_spoken_to() -> None:
 def test_an_endpoint_that_is_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def found(name: str) -> list[str]:
+    def found(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
         asked.append(name)
-        return ["10.7.7.7"] if name == "b.example" else []
+        return [(2, 1, 6, "", ("10.7.7.7", 0))] if name == "b.example" else []
 
-    monkeypatch.setattr(plane, "_addresses", found)
+    monkeypatch.setattr(socket, "getaddrinfo", found)
     named = replace(cluster(endpoint(address="b.example")), kind=ClusterKind.STRICT_DNS)
     mesh = Mesh(snapshot(clusters=(named,)))
     mesh.reactor.serve(None, "10.7.7.7", 8080, mesh.app)
