@@ -54,10 +54,9 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("networking.istio.io", "ServiceEntry"): {"spec.endpoints[].network": "there is one network"},
     ("networking.istio.io", "WorkloadEntry"): {"spec.network": "there is one network"},
     ("networking.istio.io", "Sidecar"): {
-        "spec.inboundConnectionPool": "",
-        "spec.outboundTrafficPolicy.egressProxy": "",
         "spec.ingress[].captureMode": "all traffic is captured",
-        "spec.ingress[].connectionPool": "",
+        "spec.ingress[].bind": "all traffic is captured",
+        "spec.egress[].bind": "all traffic is captured",
         "spec.egress[].captureMode": "all traffic is captured",
     },
     ("gateway.networking.k8s.io", "GatewayClass"): {"spec.parametersRef": "as in Istio"},

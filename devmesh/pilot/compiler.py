@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from devmesh.config import kinds
 from devmesh.config.finding import Finding
 from devmesh.config.store import Key, Raw, Store
 from devmesh.model.workload import Instance
@@ -24,22 +25,24 @@ from devmesh.pilot.destination_rules import DestinationRules, effective
 from devmesh.pilot.gateway_api.compilation import GatewayApi
 from devmesh.pilot.gateway_api.deployment import Wanted
 from devmesh.pilot.gateways import Gateways
-from devmesh.pilot.inbound import inbound, services_of
+from devmesh.pilot.inbound import Serving, inbound, services_of
 from devmesh.pilot.listeners import Listeners
 from devmesh.pilot.localities import interest
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.peer_authentication import Modes, PeerAuthentications
 from devmesh.pilot.problems import Problems
-from devmesh.pilot.registry import Entry, Instances, Registry, with_endpoints
+from devmesh.pilot.proxy_files import ProxyFiles
+from devmesh.pilot.registry import Backend, Entry, Instances, Registry, with_endpoints
 from devmesh.pilot.resources import Resources, load
 from devmesh.pilot.routes import Compiling
 from devmesh.pilot.settings import LocalPorts, Settings
+from devmesh.pilot.sidecar_ingress import Sidecar, server_tls
 from devmesh.pilot.swaps import Swaps
 from devmesh.pilot.virtual_services import VirtualServices
-from devmesh.pilot.visibility import View, selectors_in_use, view_of
+from devmesh.pilot.visibility import View, selectors_in_use, sidecar_for, view_of
 from devmesh.pilot.workload_entries import WorkloadEntries
 from devmesh.snapshot.cluster import NO_LIMITS, Limits
-from devmesh.snapshot.proxy import GatewayListener, Outbound, Proxy
+from devmesh.snapshot.proxy import GatewayListener, Outbound, Proxy, ServerTls
 from devmesh.snapshot.snapshot import Snapshot
 
 
@@ -178,9 +181,7 @@ class _Compilation:
         outbound = self._outbounds.get(view) or self._outbound(view)
         behind = self.services.get(instance.id, [])
         if not instance.gateway:
-            swap = self.swaps.of(instance)
-            limits = partial(self._limits, view)
-            accepted = inbound(instance, behind, self.modes[instance.id], limits, self.memo, swap)
+            accepted = inbound(instance, self._serving(instance, behind, view), self.memo)
             parts = (instance, outbound, accepted)
             return self.memo.get(("proxy", instance.id), parts, Proxy, *parts)
         listeners = self._gateways(view).listeners(instance, behind)
@@ -201,6 +202,21 @@ class _Compilation:
         if pool is None and policy.retry_budget is None:
             return NO_LIMITS
         return traffic_policies.limits(pool, policy.retry_budget, self.settings)
+
+    def _serving(self, instance: Instance, behind: list[tuple[Entry, Backend]], view: View) -> Serving:
+        return Serving(
+            behind,
+            self.modes[instance.id],
+            self.settings,
+            partial(self._limits, view),
+            partial(self._server_tls, instance),
+            sidecar_for(instance, self.resources.sidecars, self.settings.root),
+            self.swaps.of(instance),
+        )
+
+    def _server_tls(self, instance: Instance, sidecar: Sidecar, index: int) -> ServerTls:
+        pod = self.store.get(kinds.POD, instance.namespace, instance.pod)
+        return server_tls(sidecar, index, instance, ProxyFiles(self.store, pod), self.problems)
 
     def _outbound(self, view: View) -> Outbound:
         entries = self.registry.seen_by(view)

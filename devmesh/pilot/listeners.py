@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -22,8 +23,12 @@ from devmesh.snapshot.proxy import Outbound, Target, TcpRoute
 from devmesh.snapshot.route import Weighted
 
 _TLS = (Protocol.TLS, Protocol.HTTPS)
-_TO_PASSTHROUGH = TcpRoute((Weighted(clusters.PASSTHROUGH.name),))
 _TO_BLACK_HOLE = TcpRoute((Weighted(clusters.BLACK_HOLE.name),))
+
+
+@functools.lru_cache(maxsize=256)
+def _to(cluster: str) -> TcpRoute:
+    return TcpRoute((Weighted(cluster),))
 
 
 @dataclass(slots=True)
@@ -61,7 +66,14 @@ class Listeners:
         found = memo.get(("clusters", view), made_of, self._clusters)
         by_address, by_port = listen
         return memo.get(
-            ("outbound", view), (listen, found), Outbound, by_address, by_port, found, view.allow_any
+            ("outbound", view),
+            (listen, found),
+            Outbound,
+            by_address,
+            by_port,
+            found,
+            view.allow_any,
+            view.unknown if view.allow_any else clusters.BLACK_HOLE.name,
         )
 
     def _secrets(self) -> object:
@@ -168,7 +180,7 @@ class Listeners:
         return (*found, self._rest()) if port.protocol in _TLS and not sni else tuple(found)
 
     def _rest(self) -> TcpRoute:
-        return _TO_PASSTHROUGH if self.view.allow_any else _TO_BLACK_HOLE
+        return _to(self.view.unknown) if self.view.allow_any else _TO_BLACK_HOLE
 
     def _on_port(self, number: int, found: _OnPort, tables: Tables) -> Target:
         opaque = (*found.tls, *found.tcp)

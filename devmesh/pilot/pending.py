@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from devmesh.config.documents.serviceentry import ServiceEntrySpec
+from devmesh.config.documents.sidecar import SidecarSpec
 from devmesh.config.documents.virtualservice import VirtualServiceSpec
 from devmesh.config.finding import Finding
 from devmesh.config.store import Stored
@@ -34,15 +35,16 @@ _FIELDS: Mapping[str, Sequence[str]] = {
         for port in ("", "portLevelSettings[].")
         for field in _POLICY
     ],
-    "Sidecar": ["spec.ingress"],
 }
 _CLAIMS = "@request.auth.claims"
 
 
 def findings(resources: Resources, memo: Memo) -> Iterator[Finding]:
     """Yield what is to be told of the fields that do nothing yet."""
-    for loaded in (*resources.destination_rules, *resources.sidecars):
+    for loaded in resources.destination_rules:
         yield from memo.get(("pending", loaded.stored.key), (loaded,), _by_path, loaded.stored)
+    for sidecar in resources.sidecars:
+        yield from memo.get(("pending", sidecar.stored.key), (sidecar,), _sockets, sidecar)
     for entry in resources.service_entries:
         yield from memo.get(("pending", entry.stored.key), (entry,), _ranges, entry)
     for vs in resources.virtual_services:
@@ -65,6 +67,14 @@ def _find(value: Any, steps: Sequence[str], path: str) -> Iterator[str]:
             yield from _find(item, steps[1:], f"{path}[{number}]")
     elif isinstance(value, dict) and value.get(steps[0]) not in (None, "", [], {}):
         yield from _find(value[steps[0]], steps[1:], f"{path}.{steps[0]}" if path else steps[0])
+
+
+def _sockets(sidecar: Loaded[SidecarSpec]) -> tuple[Finding, ...]:
+    return tuple(
+        _finding(sidecar.stored, f"spec.ingress[{index}].defaultEndpoint")
+        for index, listener in enumerate(sidecar.spec.ingress)
+        if listener.default_endpoint.startswith("unix://")
+    )
 
 
 def _ranges(entry: Loaded[ServiceEntrySpec]) -> tuple[Finding, ...]:

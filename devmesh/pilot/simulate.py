@@ -205,8 +205,7 @@ def _opaque(
     dialled: tuple[str, int] | None,
 ) -> Outcome:
     if not routes and dialled is not None:
-        unknown = "PassthroughCluster" if proxy.outbound.allow_any else "BlackHoleCluster"
-        routes = (TcpRoute((Weighted(unknown),)),)
+        routes = (TcpRoute((Weighted(proxy.outbound.unknown),)),)
     for route in routes:
         if not route.sni or (spoken == "tls" and any(_serves(pattern, sni) for pattern in route.sni)):
             name = pick_destination(route.destinations, draw).cluster

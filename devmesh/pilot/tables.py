@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence, Set
 
 from devmesh.model.host import matches
 from devmesh.model.port import Port, Protocol
-from devmesh.pilot.clusters import PASSTHROUGH
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import Entry
@@ -15,10 +15,13 @@ from devmesh.pilot.virtual_services import VirtualService, VirtualServices
 from devmesh.pilot.visibility import View
 from devmesh.snapshot.route import DirectResponse, Route, RouteTable, VirtualHost, Weighted
 
-ALLOW_ANY = VirtualHost(
-    "allow_any", ("*",), (Route("allow_any", destinations=(Weighted(PASSTHROUGH.name),)),)
-)
-"""Takes the requests whose host nobody knows, under ALLOW_ANY."""
+
+@functools.lru_cache(maxsize=256)
+def allow_any(cluster: str) -> VirtualHost:
+    """Return what takes the requests whose host nobody knows, under ALLOW_ANY; always the same object."""
+    return VirtualHost("allow_any", ("*",), (Route("allow_any", destinations=(Weighted(cluster),)),))
+
+
 BLOCK_ALL = VirtualHost("block_all", ("*",), (Route("block_all", direct=DirectResponse(502)),))
 """Takes them under REGISTRY_ONLY."""
 
@@ -41,7 +44,7 @@ class Tables:
         self._compiling = compiling
         self._memo = memo
         self._problems = problems
-        self._default = ALLOW_ANY if view.allow_any else BLOCK_ALL
+        self._default = allow_any(view.unknown) if view.allow_any else BLOCK_ALL
         self._aliases: dict[str, list[str]] = {}
         for entry in entries.values():
             if entry.alias_of:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from devmesh.config.documents.sidecar import SidecarSpec
+from devmesh.config.documents.virtualservice import Destination
 from devmesh.model.host import matches, qualify
 from devmesh.model.workload import Instance
 from devmesh.pilot.resources import Loaded, Resources
@@ -25,6 +26,7 @@ NOWHERE = Place()
 """The place of a client whose place makes no difference."""
 
 
+PASSTHROUGH = "PassthroughCluster"
 Selector = frozenset[tuple[str, str]]
 """Labels that all have to be there."""
 
@@ -50,14 +52,18 @@ def is_exported(export_to: Sequence[str], owner: str, viewer: str) -> bool:
 class Egress:
     """The hosts that one egress listener of a Sidecar lets its workloads see.
 
-    `port` 0 is every port. Each host is (namespace or ``*`` or ``~``, pattern).
+    `port` 0 is every port. Each host is (namespace or ``*`` or ``~``, pattern). What is `excluded` is not
+    seen whatever the hosts say.
     """
 
     port: int
     hosts: tuple[tuple[str, str], ...]
+    excluded: tuple[tuple[str, str], ...] = ()
 
     def sees(self, namespace: str, host: str, port: int = 0) -> bool:
         if self.port and port and self.port != port:
+            return False
+        if any(where in ("*", namespace) and matches(pattern, host) for where, pattern in self.excluded):
             return False
         return any(
             where in ("*", namespace) and (matches(pattern, host) or matches(host, pattern))
@@ -80,6 +86,7 @@ class View:
     allow_any: bool = True
     egress: tuple[Egress, ...] | None = None
     place: Place = NOWHERE
+    unknown: str = PASSTHROUGH  # the cluster of what nobody knows, where that is allowed
 
     def sees(self, namespace: str, host: str, port: int = 0) -> bool:
         """Tell whether the Sidecar in force lets a host of `namespace` be seen."""
@@ -111,14 +118,21 @@ def view_of(
     labels = instance.labels.items()
     matched = frozenset(wanted for wanted in in_use if wanted <= labels)
     sidecar = None if instance.gateway else sidecar_for(instance, sidecars, settings.root)
-    allow_any, egress = settings.allow_any, None
+    allow_any, egress, unknown = settings.allow_any, None, PASSTHROUGH
     if sidecar is not None:
         policy = sidecar.spec.outbound_traffic_policy
         if policy is not None:
             # Istio: a policy without a mode is proto's zero, REGISTRY_ONLY.
             allow_any = policy.mode not in (None, "REGISTRY_ONLY")
+            if allow_any and policy.egress_proxy is not None:
+                unknown = _cluster(policy.egress_proxy, instance.namespace, settings.domain)
         egress = _egress(sidecar, instance.namespace, settings.domain)
-    return View(instance.namespace, matched, instance.gateway, allow_any, egress, place)
+    return View(instance.namespace, matched, instance.gateway, allow_any, egress, place, unknown)
+
+
+def _cluster(destination: Destination, namespace: str, domain: str) -> str:
+    port = destination.port.number if destination.port else 0
+    return f"outbound|{port}|{destination.subset}|{qualify(destination.host, namespace, domain)}"
 
 
 def sidecar_for(
@@ -147,15 +161,23 @@ def _egress(sidecar: Loaded[SidecarSpec], namespace: str, domain: str) -> tuple[
     return tuple(
         Egress(
             listener.port.number if listener.port else 0,
-            tuple(_egress_host(host, namespace, domain) for host in listener.hosts),
+            tuple(_egress_host(host, namespace, domain) for host in listener.hosts if not _excludes(host)),
+            tuple(_egress_host(host, namespace, domain) for host in listener.hosts if _excludes(host)),
         )
         for listener in sidecar.spec.egress
     )
+
+
+def _excludes(text: str) -> bool:
+    """Tell whether a host is one that is excluded; ``~/*`` alone, where nothing is seen, is none."""
+    return text.startswith("~") and text != "~/*"
 
 
 def _egress_host(text: str, namespace: str, domain: str) -> tuple[str, str]:
     where, slash, pattern = text.partition("/")
     if not slash:
         where, pattern = "*", text
+    if _excludes(text):
+        where = where.removeprefix("~") or "*"
     where = namespace if where == "." else where
     return where, qualify(pattern, namespace if where in ("*", "~") else where, domain)

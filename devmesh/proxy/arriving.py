@@ -46,8 +46,7 @@ class OutboundArrival:
     def start(self) -> None:
         target, plane = self._target, self._plane
         if target is None:
-            name = PASSTHROUGH if self._proxy.outbound.allow_any else BLACK_HOLE
-            self._tcp(name, b"")
+            self._tcp(self._proxy.outbound.unknown, b"")
         elif target.protocol.is_http:
             FirstBytes(plane.reactor, self._connection, self._sniffed)
         elif target.protocol is Protocol.AUTO:

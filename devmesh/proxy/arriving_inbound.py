@@ -17,6 +17,7 @@ from devmesh.proxy.sniffing import FirstBytes
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tls import TlsConnection
 from devmesh.security.contexts import ALPN_MESH
+from devmesh.security.pem import BadCertificate, server_context
 from devmesh.snapshot.cluster import NO_LIMITS, Endpoint, ServiceRef
 from devmesh.snapshot.proxy import MtlsMode, Proxy
 from devmesh.telemetry.record import Record
@@ -28,7 +29,8 @@ class InboundArrival:
     """One connection to a port of a workload.
 
     Istio: STRICT resets what isn't mesh TLS; PERMISSIVE takes mesh TLS, plain text, and passes an
-    application's own TLS through; DISABLE passes everything through.
+    application's own TLS through; DISABLE passes everything through, save where a Sidecar has TLS of its
+    own for the port.
     """
 
     def __init__(self, plane: Plane, proxy: Proxy, connection: Connection, original: Address) -> None:
@@ -40,10 +42,15 @@ class InboundArrival:
         self._protocol = port.protocol if port else Protocol.AUTO
         self._service = port.service if port and port.service else _UNNAMED
         self._cluster = port.cluster if port else PASSTHROUGH
+        self._limits = port.limits if port else NO_LIMITS
+        self._tls = port.tls if port else None
         self._last_hop = last_hop(proxy.instance.id, port, original)
 
     def start(self) -> None:
         reactor = self._plane.reactor
+        if self._tls is not None:
+            FirstBytes(reactor, self._connection, self._greeted)
+            return
         if self._mode is MtlsMode.DISABLE:
             self._speak(self._connection, Peer(workload=self._workload), b"")
             return
@@ -74,8 +81,47 @@ class InboundArrival:
             self._speak(self._connection, Peer(workload=self._workload), data)
         return True
 
+    def _greeted(self, data: bytes, over: bool) -> bool:
+        """End a Sidecar's own TLS. Envoy: no filter chain is found for what isn't TLS."""
+        kind = kind_of(data)
+        try:
+            hello = read_client_hello(data) if kind is Kind.TLS else None
+        except ValueError:
+            hello, over = None, True
+        if hello is not None:
+            self._terminate(data, hello)
+            return True
+        if over or kind not in (None, Kind.TLS):
+            self._connection.abort()
+            return True
+        return False
+
+    def _context(self) -> ssl.SSLContext:
+        """Return the context of the port's TLS.
+
+        Raises:
+            OSError: The certificates are missing or unusable, which has been told when it was applied.
+        """
+        plane, tls = self._plane, self._tls
+        if tls is None:
+            return plane.certificates.server(self._proxy.instance.identity)
+        made = plane.contexts.get(tls)
+        if made is None:
+            try:
+                made = server_context(tls)
+            except BadCertificate as error:
+                made = error
+            plane.contexts[tls] = made
+        if isinstance(made, Exception):
+            raise OSError(str(made))
+        return made
+
     def _terminate(self, data: bytes, hello: ClientHello) -> None:
-        context = self._plane.certificates.server(self._proxy.instance.identity)
+        try:
+            context = self._context()
+        except OSError:
+            self._connection.abort()
+            return
 
         def verified(connection: Connection) -> None:
             assert isinstance(connection, TlsConnection)
@@ -88,10 +134,11 @@ class InboundArrival:
 
     def _peer(self, session: ssl.SSLObject, hello: ClientHello) -> Peer:
         certificates = self._plane.certificates
+        fingerprint = certificates.peer_hash(session)
         return Peer(
-            True,
+            bool(fingerprint),
             certificates.peer_identity(session),
-            certificates.peer_hash(session),
+            fingerprint,
             self._workload,
             hello.server_name,
         )
@@ -140,9 +187,7 @@ class InboundArrival:
             record.mtls = True
             record.source_principal = str(peer.identity or "")
             record.destination_principal = str(instance.identity)
-        found = self._proxy.inbound.ports.get(self._original[1])
-        limits = found.limits if found is not None else NO_LIMITS
-        state = plane.state(instance.id).cluster(self._cluster)
+        limits, state = self._limits, plane.state(instance.id).cluster(self._cluster)
         if state.connections >= limits.max_connections:
             state.stats.upstream_cx_overflow += 1
             TcpSession(plane, connection, record, limits).fail("UO", details="overflow")

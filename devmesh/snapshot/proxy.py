@@ -43,19 +43,36 @@ class Outbound:
     `by_port` (Istio's 0.0.0.0_PORT listeners); neither: it passes through (`allow_any`) or is refused.
     `allow_any` also decides what an HTTP request gets whose host no virtual host knows: the
     PassthroughCluster by the route ``allow_any``, or 502 by ``block_all``; pilot writes these
-    as the default virtual host of each table.
+    as the default virtual host of each table. `unknown` is the cluster that such connections go to.
     """
 
     by_address: Mapping[tuple[str, int], Target] = field(default_factory=dict)
     by_port: Mapping[int, Target] = field(default_factory=dict)
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     allow_any: bool = True
+    unknown: str = "PassthroughCluster"
 
 
 class MtlsMode(Enum):
     PERMISSIVE = "PERMISSIVE"
     STRICT = "STRICT"
     DISABLE = "DISABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """A gateway server's TLS (SIMPLE, MUTUAL, ...), chosen by SNI; secrets are PEM already.
+
+    `routes` is the table for what comes by this server alone (Istio: another server's host is a 404
+    here); None where it carries no HTTP.
+    """
+
+    mode: str
+    hosts: tuple[str, ...]
+    certificate_pem: str = field(default="", repr=False)
+    key_pem: str = field(default="", repr=False)
+    ca_pem: str = field(default="", repr=False)
+    routes: RouteTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,7 @@ class LastHop:
 class InboundPort:
     """One port of the workload that a Service names; requests arrive with `service` as destination.
 
-    `last_hop` None is the address that was called.
+    `last_hop` None is the address that was called. `tls` is a server's own TLS, in place of the mesh's.
     Istio: the connection pool of the Service's DestinationRule holds here, too, as `limits` towards the
     application.
     """
@@ -88,6 +105,7 @@ class InboundPort:
     origin: Origin | None = None
     last_hop: LastHop | None = None
     limits: Limits = NO_LIMITS
+    tls: ServerTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +125,6 @@ class Inbound:
         if port in self.ports:
             return self.ports[port].mtls
         return self.port_mtls.get(port, self.mtls)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerTls:
-    """A gateway server's TLS (SIMPLE, MUTUAL, ...), chosen by SNI; secrets are PEM already.
-
-    `routes` is the table for what comes by this server alone (Istio: another server's host is a 404
-    here); None where it carries no HTTP.
-    """
-
-    mode: str
-    hosts: tuple[str, ...]
-    certificate_pem: str = field(default="", repr=False)
-    key_pem: str = field(default="", repr=False)
-    ca_pem: str = field(default="", repr=False)
-    routes: RouteTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

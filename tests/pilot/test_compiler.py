@@ -223,13 +223,17 @@ http:
             "range",
             "hosts: [a.example]\naddresses: [10.0.0.0/8, 10.9.9.9/32]\nports: [{number: 1, name: t}]",
         ),
-        istio("Sidecar", "a", "ingress: [{port: {number: 1, protocol: TCP, name: x}}]"),
+        istio(
+            "Sidecar",
+            "a",
+            "ingress: [{port: {number: 1, protocol: TCP, name: x}, defaultEndpoint: 'unix:///x'}]",
+        ),
     )
     pending = [f"{f.kind} {f.path}" for f in made.compile().findings if f.code == "DM0304"]
     assert pending == [
         "DestinationRule spec.trafficPolicy.portLevelSettings[0].connectionPool.http.maxConcurrentStreams",
         "DestinationRule spec.trafficPolicy.retryBudget.budgetInterval",
         "ServiceEntry spec.addresses[0]",
-        "Sidecar spec.ingress",
+        "Sidecar spec.ingress[0].defaultEndpoint",
         "VirtualService spec.http[0].match[0].headers.@request.auth.claims.group",
     ]

@@ -83,6 +83,11 @@ def with_sidecar(spec: str, *, namespace: str = "default") -> Mesh:
         ("[{hosts: ['~/*']}]", ""),
         ("[{port: {number: 81, protocol: HTTP, name: x}, hosts: ['*/*']}]", ""),
         ("[{port: {number: 80, protocol: HTTP, name: x}, hosts: ['third/*']}, {hosts: ['./*']}]", "cd"),
+        ("[{hosts: ['*/*', '~other/*']}]", "cd"),
+        ("[{hosts: ['*/*', '~other/b.other.svc.cluster.local']}]", "cd"),
+        ("[{hosts: ['*/*', '~/*.default.svc.cluster.local']}]", "bd"),
+        ("[{hosts: ['*/*', '~./*']}]", "bd"),
+        ("[{hosts: ['*/*', '~third/b.other.svc.cluster.local']}]", "bcd"),
     ],
 )
 def test_a_sidecar_hides_what_it_does_not_list(egress: str, seen: str) -> None:
@@ -110,6 +115,19 @@ def test_a_sidecar_may_forbid_what_the_mesh_allows() -> None:
     made = with_sidecar("outboundTrafficPolicy: {mode: REGISTRY_ONLY}")
     assert made.get("a", "unknown.example").status == 502
     assert made.get("other/b", "unknown.example").status is None
+
+
+def test_an_egress_proxy_gets_what_nobody_knows() -> None:
+    made = with_sidecar(
+        """
+outboundTrafficPolicy:
+  mode: ALLOW_ANY
+  egressProxy: {host: c, port: {number: 80}}
+"""
+    )
+    assert made.get("a", "unknown.example").workload == "c"
+    assert made.connect("a", "203.0.113.1:443").workload == "c"
+    assert made.get("other/b", "unknown.example").cluster == "PassthroughCluster"
 
 
 def test_a_sidecar_chooses_virtual_services_and_keeps_what_they_lead_to() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from devmesh.model.port import Protocol
+from devmesh.snapshot.cluster import Limits
 from devmesh.snapshot.network import MARK_PROXY
 from devmesh.snapshot.proxy import LastHop, MtlsMode
 from devmesh.snapshot.snapshot import Snapshot
@@ -95,6 +96,20 @@ def test_whole_connections_go_there_too(mesh: Mesh) -> None:
     assert mesh.call(b"anything", 9000) == b"outside"
     [record] = [r for r in mesh.sink.opens if r.reporter == "destination"]
     assert record.upstream_host == "127.0.0.1:5000"
+
+
+def test_limits_of_the_receiving_side_hold_for_whole_connections(mesh: Mesh) -> None:
+    made = leading(None, Protocol.TCP)
+    b = made.proxies["b"]
+    ports = {APP[1]: replace(b.inbound.ports[APP[1]], limits=Limits(max_connections=1))}
+    b = replace(b, inbound=replace(b.inbound, ports=ports))
+    mesh.publish(replace(made, proxies={**made.proxies, "b": b}))
+    first, second = mesh.stranger(), mesh.stranger()
+    first.connection.send(b"x")
+    second.connection.send(b"x")
+    mesh.reactor.advance(1)
+    assert (first.ended, second.ended) == (False, True)
+    assert [r.flags for r in mesh.sink.closes] == ["UO"]
 
 
 def test_where_nobody_listens_the_caller_gets_503(mesh: Mesh) -> None:
