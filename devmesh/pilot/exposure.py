@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from devmesh.config import kinds
-from devmesh.config.store import Store
+from devmesh.config.store import Store, Stored
 from devmesh.pilot.registry import Backend, Entry
 
 HOST = "127.0.0.1"
@@ -36,13 +36,13 @@ def _places(entry: Entry, number: int, store: Store) -> Iterator[tuple[str, int]
     for port in spec.get("ports") or ():
         if port.get("port") == number and port.get("nodePort"):
             yield HOST, int(port["nodePort"])
-    if spec.get("type") == "LoadBalancer":
-        yield from ((ip, number) for ip in external(stored.raw.get("status") or {}) if ip != HOST)
+    yield from ((ip, number) for ip in external(stored) if ip != HOST)
 
 
-def external(status: dict[str, object]) -> list[str]:
-    """Return a load balancer's loopback addresses."""
-    balancer = status.get("loadBalancer")
-    ingress = balancer.get("ingress") or () if isinstance(balancer, dict) else ()
-    found = (str(item.get("ip") or "") for item in ingress)
+def external(service: Stored) -> list[str]:
+    """Return the loopback addresses of a Service, where it is of type LoadBalancer."""
+    if (service.raw.get("spec") or {}).get("type") != "LoadBalancer":
+        return []
+    balancer = (service.raw.get("status") or {}).get("loadBalancer") or {}
+    found = (str(item.get("ip") or "") for item in balancer.get("ingress") or ())
     return [ip for ip in found if ip and ip_address(ip).is_loopback]

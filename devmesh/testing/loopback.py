@@ -76,8 +76,8 @@ class LoopbackNetwork:
         self._captures.clear()
 
     def listen(self, instance: str | None, address: str, port: int) -> socket.socket:
-        """Listen on 127.0.0.1: for devmesh itself on that port, for an instance on any."""
-        made = _listener(port if instance is None else 0)
+        """Listen: for devmesh itself on that loopback address and port, else on any port of 127.0.0.1."""
+        made = _listener(port, address) if instance is None else _listener(0)
         if instance is not None:
             self.places[instance, port] = made.getsockname()
         return made
@@ -108,11 +108,11 @@ class LoopbackNetwork:
         return made
 
 
-def _listener(port: int = 0) -> socket.socket:
+def _listener(port: int = 0, address: str = "127.0.0.1") -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind(("127.0.0.1", port))
+        made.bind((address, port))
         made.listen(1024)
     except OSError:
         made.close()

@@ -241,6 +241,23 @@ def test_tm10g_ingress_control(versions: Applications) -> None:
     }
 
 
+def test_a_listener_that_is_added_is_reached(versions: Applications) -> None:
+    rules = "\n  - backendRefs: [{name: echo, port: 80}]"
+    versions.apply(GATEWAY + HTTP + route("http", rules))
+    assert curl(versions, "http://httpbin.example.com/one")[0] == 200
+    more = "  - {name: more, port: 8088, protocol: HTTP}\n"
+    versions.apply(GATEWAY + HTTP + more)
+    eventually(lambda: curl(versions, "http://httpbin.example.com/two", port=8088)[0] == 200, 5)
+    node = "jsonpath={.spec.ports[?(@.port==8088)].nodePort}"
+    port = versions.mesh.kubectl("get", "svc", "echo-gateway-istio", "-o", node)
+    found = subprocess.run(
+        ["curl", "-sS", "--noproxy", "*", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}",
+         "-H", "host: httpbin.example.com", f"http://127.0.0.1:{port}/three"],
+        capture_output=True, text=True, check=True, timeout=20,
+    )  # fmt: skip
+    assert found.stdout == "200"
+
+
 def test_tm15_gateway_api(versions: Applications) -> None:
     rules = """
   - matches: [{path: {type: PathPrefix, value: /get}}]

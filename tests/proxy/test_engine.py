@@ -175,6 +175,18 @@ async def test_a_gateways_listeners_follow_the_snapshot(world: World) -> None:
         await connect(port)
 
 
+async def test_a_gateway_listens_at_more_addresses_of_the_host(world: World) -> None:
+    world.network.capture("b")
+    shown = (("127.1.0.9", free_port()), ("127.0.0.1", free_port()))
+    world.publish(with_gateway(GatewayListener(80, 8080, Protocol.HTTP, TABLE, shown=shown)))
+    for address, port in shown:
+        assert status_of(await _ask(await trio.open_tcp_stream(address, port), GET)) == 200
+    world.publish(with_gateway(GatewayListener(80, 8080, Protocol.HTTP, TABLE)))
+    for address, port in shown:
+        with pytest.raises(OSError):  # noqa: PT011
+            await trio.open_tcp_stream(address, port)
+
+
 async def test_a_gateway_tells_who_the_client_is(world: World) -> None:
     world.network.capture("b")
     port = free_port()

@@ -11,6 +11,7 @@ from devmesh.pilot.gateway_api.listeners import (
     UNMANAGED,
     WAYPOINT,
     class_controller,
+    is_managed,
     services_of,
 )
 from devmesh.pilot.gateway_api.resources import GatewayResources
@@ -34,6 +35,9 @@ def findings(
             yield _finding(LISTENER, gateway, "spec.gatewayClassName", said)
         elif wrong := services_of(gateway, domain)[1]:
             yield _finding(LISTENER, gateway, "spec.addresses", f"{wrong.message} ({wrong.reason})")
+        elif gateway.spec.addresses and is_managed(gateway):
+            said = "has no effect in devmesh, which chooses a loopback address itself"
+            yield _finding(NO_EFFECT, gateway, "spec.addresses[0]", said)
     for port in translated.ports:
         for found in port.facts:
             if found.type in ("Accepted", "ResolvedRefs") and not found.holds:

@@ -295,7 +295,7 @@ class _Instances:
         found: list[str] = []
         for entry in self._found.values():
             stored = self._store.get(kinds.SERVICE, entry.service.namespace, entry.service.name)
-            found += external((stored.raw.get("status") or {}) if stored else {})
+            found += external(stored) if stored else []
         return [{"type": _address_type(value), "value": value} for value in found or self._found]
 
 

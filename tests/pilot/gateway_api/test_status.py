@@ -74,6 +74,32 @@ def test_its_address_is_that_of_the_load_balancer() -> None:
     assert ("127.1.2.3", 80) in listener.shown
 
 
+def test_an_internal_gateway_has_its_services_name_as_address_whatever_the_service_was_before() -> None:
+    made = mesh(gateway()).deploy()
+    stored = made.store.get(kinds.SERVICE, "default", "gw-istio")
+    assert stored is not None
+    made.store.patch_status(stored.key, {"loadBalancer": {"ingress": [{"ip": "127.1.2.3"}]}})
+    made.apply(gateway(metadata="annotations: {networking.istio.io/service-type: ClusterIP}")).deploy()
+    made.instances = made.instances[:1]
+    name = "gw-istio.default.svc.cluster.local"
+    assert made.status(gk.KUBERNETES_GATEWAY, "gw")["addresses"] == [{"type": "Hostname", "value": name}]
+
+
+def test_node_ports_are_listened_on() -> None:
+    made = mesh(gateway()).deploy()
+    stored = made.store.get(kinds.SERVICE, "default", "gw-istio")
+    assert stored is not None
+    ports = [{**port, "nodePort": 30000 + port["port"]} for port in stored.raw["spec"]["ports"]]
+    made.store.update(kinds.SERVICE, {**stored.raw, "spec": {**stored.raw["spec"], "ports": ports}})
+    (listener,) = made.compile().snapshot.proxies["gw-istio-0"].gateway
+    assert listener.shown == (("127.0.0.1", 30080),)
+
+
+def test_an_address_that_is_asked_for_is_told_to_have_no_effect() -> None:
+    made = mesh(gateway(spec="addresses: [{type: IPAddress, value: 10.0.0.1}]")).deploy()
+    assert made.codes() == ["DM0304"]
+
+
 def test_listeners_count_their_routes_and_tell_their_kinds() -> None:
     made = at_gateway(http("r", f"[{rule('', to('a'))}]"), http("s", f"[{rule('', to('b'))}]"))
     (listener,) = made.status(gk.KUBERNETES_GATEWAY, "gw")["listeners"]
