@@ -23,7 +23,8 @@ _COUNTERS = (
     "upstream_rq_timeout",
     "upstream_rq_per_try_timeout",
     "upstream_rq_pending_total",
-    "upstream_rq_pending_overflow",  # refused: `max_pending_requests` or `max_requests`
+    "upstream_rq_pending_overflow",  # refused: `max_pending_requests`
+    "upstream_rq_active_overflow",  # refused: `max_requests`
     "upstream_rq_pending_failure_eject",
     "upstream_rq_cancelled",
     "upstream_rq_rx_reset",
@@ -54,6 +55,7 @@ class ClusterStats:
     upstream_rq_per_try_timeout: int
     upstream_rq_pending_total: int
     upstream_rq_pending_overflow: int
+    upstream_rq_active_overflow: int
     upstream_rq_pending_failure_eject: int
     upstream_rq_cancelled: int
     upstream_rq_rx_reset: int

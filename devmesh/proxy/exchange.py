@@ -297,12 +297,13 @@ class Exchange:
         state, limits, stats = self.state, self.cluster.limits, self.state.stats
         if pool.idle:
             if state.requests >= limits.max_requests:
-                self._overflow()
+                self._too_many()
             else:
                 self._activate(pool)
                 self._send(pool.idle.pop())
         elif state.pending >= limits.max_pending_requests:
-            self._overflow()
+            stats.upstream_rq_pending_overflow += 1
+            self.failed("overflow", "", started=False)
         else:
             stats.upstream_rq_pending_total += 1
             self._connect_or_wait(pool)
@@ -328,9 +329,9 @@ class Exchange:
         if state.detector is not None:
             state.connected(pool.endpoint.key)
 
-    def _overflow(self) -> None:
-        """A limit of the pool is reached."""
-        self.state.stats.upstream_rq_pending_overflow += 1
+    def _too_many(self) -> None:
+        """More requests than the cluster allows at once: it has a connection, and may not use it."""
+        self.state.stats.upstream_rq_active_overflow += 1
         self.failed("overflow", "", started=False)
 
     def _dial(self, pool: Pool) -> None:
@@ -358,7 +359,7 @@ class Exchange:
         if not pool.idle:
             self._connect_or_wait(pool)
         elif state.requests >= self.cluster.limits.max_requests:
-            self._overflow()
+            self._too_many()
         else:
             self._activate(pool)
             self._send(pool.idle.pop())
@@ -394,7 +395,7 @@ class Exchange:
         upstream = self.upstream
         if upstream is not None:
             upstream.discard()
-        self._overflow()
+        self._too_many()
 
     def malformed(self, details: str) -> None:
         """The request's body breaks its framing."""

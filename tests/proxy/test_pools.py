@@ -89,7 +89,7 @@ def test_too_many_requests_overflow_once_they_have_a_connection() -> None:
     first, second = clients(mesh, 2)
     assert (status_of(second.data), body_of(second.data)) == (503, OVERFLOW)
     assert len(mesh.app.heard.split(b"GET ")) == 2  # the second was never sent
-    assert counted(mesh, "upstream_rq_pending_overflow", "circuit_breakers.default.rq_open") == [1, 1]
+    assert counted(mesh, "upstream_rq_active_overflow", "circuit_breakers.default.rq_open") == [1, 1]
     answer(mesh)
     assert status_of(first.data) == 200
     assert counted(mesh, "upstream_rq_active", "circuit_breakers.default.remaining_rq") == [0, 1]
