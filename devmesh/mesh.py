@@ -110,15 +110,21 @@ def choose_runtime(wanted: str) -> tuple[RuntimeName, str]:
     missing = missing_capabilities()
     reason = f"containers' namespaces need {' and '.join(missing)}: run it with sudo" if missing else ""
     if not reason:
-        try:
-            Daemon.ask()
-        except NoDaemon as error:
-            reason = str(error)
+        reason = _docker_obstacle()
     if not reason:
         return "docker", "a Docker engine answers"
     if wanted == "docker":
         raise CannotStart(f"--runtime docker: {reason}; see `devmesh doctor`, or use --runtime process")
     return "process", reason
+
+
+def _docker_obstacle() -> str:
+    """Return why this machine's Docker engine cannot be used; "" where it can."""
+    try:
+        daemon = Daemon.ask()
+    except NoDaemon as error:
+        return str(error)
+    return f"{daemon.system}, the Docker engine, will not do: {daemon.obstacle}" if daemon.obstacle else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def _conditions(status: Raw) -> Iterator[str]:
 
 def _nested_body(one: Raw) -> Iterator[str]:
     """Show whatever else an object holds, as YAML; Secrets' values by their length alone."""
-    import yaml
+    from devmesh.cli.yaml_text import write_yaml
 
     kept = {
         k: v
@@ -178,8 +178,7 @@ def _nested_body(one: Raw) -> Iterator[str]:
     for key, value in kept.items():
         if isinstance(value, dict | list):
             yield f"{key[:1].upper()}{key[1:]}:"
-            text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-            yield from (f"  {line}" for line in text.splitlines())
+            yield from (f"  {line}" for line in write_yaml(value).splitlines())
         else:
             yield _field(f"{key[:1].upper()}{key[1:]}", value)
 

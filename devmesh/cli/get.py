@@ -88,9 +88,9 @@ def _print_objects(objects: list[dict[str, Any]], output: str) -> None:
     if output == "json":
         print_json(whole)
     else:
-        import yaml
+        from devmesh.cli.yaml_text import write_yaml
 
-        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(write_yaml(whole), nl=False)
 
 
 def _as_text(

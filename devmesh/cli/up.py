@@ -84,6 +84,7 @@ def command(
         ), seconds(wait_timeout), wait)  # fmt: skip
         return
     from devmesh.mesh import Settings
+    from devmesh.runtime.descriptors import raise_limit
 
     gateways = file.spec.gateways
     settings = Settings(
@@ -94,6 +95,7 @@ def command(
         gateways.http if http_port is None else http_port,
         gateways.https if https_port is None else https_port,
     )
+    raise_limit()
     with _locked(state):
         state.write_holder(os.getpid())
         _run(settings, runtime or file.spec.runtime)

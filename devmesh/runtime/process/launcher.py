@@ -31,6 +31,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE, MS_NOATIME, MS_RELATIME = 4096, 16384, 1 << 18, 1024, 1 << 21
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+RLIMIT_NOFILE = 7
 TIOCSCTTY = 0x540E
 ENOENT, EACCES, ENOTDIR, ENOEXEC = 2, 13, 20, 8
 _SYSCALLS = {"x86_64": (56, 155), "aarch64": (220, 41), "riscv64": (220, 41)}  # clone, pivot_root
@@ -315,8 +316,15 @@ def protect_root(tree: Tree, volumes: set[str]) -> None:
     tree.protect("/")
 
 
+def limit_files(soft: int, hard: int) -> None:
+    """Give the command the limits that devmesh was given: it has raised its own."""
+    libc.setrlimit(RLIMIT_NOFILE, (ctypes.c_ulong * 2)(soft, hard))
+
+
 def become(spec: dict[str, Any]) -> None:
     """Give up rights: capabilities that no container has, then the user."""
+    if spec["files_open"] is not None:
+        limit_files(*spec["files_open"])
     if spec["drop"] is not None:
         for capability in spec["drop"]:
             libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import trio
 
+from devmesh.runtime.descriptors import given_limit
 from devmesh.runtime.pods.backend import ContainerSpec, SandboxSpec, StartProblem
 from devmesh.runtime.process.cgroups import ControlGroup, limited
 from devmesh.runtime.process.container import ProcessContainer, private_folder, start_process
@@ -106,6 +107,7 @@ class ProcessSandbox:
             read_only_root=spec.read_only_root,
             all_devices=spec.privileged,
             cgroups=group.entrances if group else (),
+            files_open=given_limit(),
         )
 
     def _files(self) -> tuple[tuple[str, bytes], ...]:

@@ -63,6 +63,7 @@ class Launch:
     all_devices: bool = False
     cgroups: tuple[str, ...] = ()
     tty: bool = False
+    files_open: tuple[int, int] | None = None  # RLIMIT_NOFILE, soft and hard; None: devmesh's own
 
 
 @dataclass(slots=True)
@@ -230,6 +231,7 @@ def _as_spec(launch: Launch, status: int) -> dict[str, Any]:
         "all_devices": launch.all_devices,
         "cgroups": list(launch.cgroups),
         "tty": launch.tty,
+        "files_open": launch.files_open,
     }
 
 

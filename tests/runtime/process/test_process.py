@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import resource
 import signal
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import trio
 
 from devmesh.config.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, PERSISTENT_VOLUME_CLAIM, POD, SECRET
 from devmesh.config.store import Key
+from devmesh.runtime import descriptors
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -56,6 +58,21 @@ async def test_two_pods_listen_on_the_same_port(place: Any) -> None:
     await place.until(lambda: place.is_ready("a") and place.is_ready("b"))
     assert [await get(place, "a"), await get(place, "b")] == ["a", "b"]
     assert warnings(place, "a") == []
+
+
+async def test_programs_have_the_descriptors_that_devmesh_was_given(place: Any) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
+        descriptors.raise_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+        await place.run("a", {"command": ["sleep", "60"]})
+        limits = Path(f"/proc/{pid_of(place, 'a')}/limits").read_text()  # noqa: ASYNC240
+    finally:
+        descriptors._given = None
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    [line] = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert line.split()[3:5] == ["300", str(before[1])]
 
 
 async def test_a_container_finds_its_variables_and_volumes(place: Any, tmp_path: Path) -> None:
