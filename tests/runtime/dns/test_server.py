@@ -236,6 +236,57 @@ async def test_tcp_answers_one_question_after_another(setup: Setup) -> None:
                 replies += await stream.receive_some()
 
 
+async def ask_by_tcp(setup: Setup, packet: bytes) -> bytes:
+    async with await setup.connect() as stream:
+        await stream.send_all(struct.pack("!H", len(packet)) + packet)
+        return (await stream.receive_some())[2:]
+
+
+@pytest.fixture
+def silent_tcp(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The resolver's TCP port: connections to it are never answered, as where a firewall drops them."""
+    monkeypatch.setattr("devmesh.runtime.dns.forward._HEAD_START", 0.02)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", setup.resolver.port))
+        listener.listen()
+        listener.setblocking(False)
+        yield listener
+
+
+@pytest.mark.usefixtures("silent_tcp")
+async def test_a_question_by_tcp_is_asked_by_udp_too_where_tcp_says_nothing(setup: Setup) -> None:
+    began = trio.current_time()
+    assert texts(await ask_by_tcp(setup, question("example.com"))) == ["192.0.2.7"]
+    assert trio.current_time() - began < 1
+
+
+async def test_a_question_by_tcp_is_asked_by_udp_at_once_where_tcp_is_refused(setup: Setup) -> None:
+    began = trio.current_time()
+    assert texts(await ask_by_tcp(setup, question("example.com"))) == ["192.0.2.7"]
+    assert trio.current_time() - began < 0.15
+
+
+async def test_what_udp_cuts_off_waits_for_tcp(setup: Setup, silent_tcp: socket.socket) -> None:
+    def cut_off(asked: DNSRecord) -> bytes:
+        reply = asked.reply()
+        reply.header.tc = 1
+        return bytes(reply.pack())
+
+    async def answer_late() -> None:
+        with trio.socket.from_stdlib_socket(silent_tcp) as listener:
+            client, _ = await listener.accept()
+            packet = await client.recv(4096)
+            await trio.sleep(0.06)
+            reply = answer_with("192.0.2.8")(DNSRecord.parse(packet[2:]))
+            await client.send(struct.pack("!H", len(reply)) + reply)
+            client.close()
+
+    setup.resolver.handle = cut_off
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_late)
+        assert texts(await ask_by_tcp(setup, question("example.com"))) == ["192.0.2.8"]
+
+
 async def test_a_listener_without_descriptors_rests(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
