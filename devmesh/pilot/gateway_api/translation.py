@@ -202,14 +202,16 @@ class Translation:
         rules, problem = connection_rules.destinations(route, self._references, in_mesh=in_mesh)
         for attachment in chosen if rules else ():
             for host in attachment.hosts:
-                names = (host,)
+                names: Sequence[str] = (host,)
                 if own := getattr(route.spec, "hostnames", ()):
                     names = own if len(own) == 1 else tuple(n for n in own if matches(n, host))
                 exported = ("*",) if attachment.owner == route.namespace else (".",)
-                self._add_connection(route, rules, MESH, host, exported, names, attachment.ref.port)
+                if names:
+                    self._add_connection(route, rules, MESH, host, exported, names, attachment.ref.port)
             for port in attachment.ports:
                 hosts = tuple(dict.fromkeys(hosts_at(route, port)))
-                self._add_connection(route, rules, port.name, hosts[0], ("*",), hosts, None)
+                names = () if _terminates(port) else hosts  # Istio: what TLS held is plain TCP from here on
+                self._add_connection(route, rules, port.name, hosts[0], ("*",), names, None)
         return problem
 
     def _add_connection(
@@ -222,7 +224,7 @@ class Translation:
         names: Sequence[str],
         port: int | None,
     ) -> None:
-        is_tls = route.stored.key.kind.kind == "TLSRoute"
+        is_tls = route.stored.key.kind.kind == "TLSRoute" and bool(names)
         spec = VirtualServiceSpec(
             hosts=(host,),
             gateways=(gateway,),
@@ -250,6 +252,11 @@ class Translation:
         """Return the VirtualService of before, where it says the same."""
         said = self._memo.same(("said", *key), (spec, http))
         return self._memo.get(("derived", *key), (said, source), _build, source, spec, hosts, http)
+
+
+def _terminates(port: Port) -> bool:
+    tls = port.listener.tls
+    return tls is not None and tls.mode != "Passthrough"
 
 
 def _build(

@@ -121,3 +121,21 @@ spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, target
     new = gateway("{name: x, port: 80, protocol: TCP}", name="new", namespace="istio-system", spec=address)
     (found,) = (f for f in mesh(INGRESS, ingress, old, new).compile().findings if f.code == "KIA0301")
     assert (found.kind, found.name, found.path) == ("Gateway", "new", "spec.listeners[0].port")
+
+
+def test_a_tls_route_leads_on_what_a_terminating_listener_has_decrypted() -> None:
+    certificate, key = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t", "LS0tLS1CRUdJTiBLRVktLS0tLQ=="
+    secret = f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: c, namespace: default}}
+data: {{tls.crt: {certificate}, tls.key: {key}}}
+"""
+    tls = "tls: {mode: Terminate, certificateRefs: [{name: c}]}"
+    spec = f"parentRefs: [{{name: gw}}]\nhostnames: [a.com]\nrules: [{rule('', to('db', 9000))}]"
+    listener = f"{{name: tls, port: 443, protocol: TLS, {tls}}}"
+    made = mesh(
+        secret, service("db", "tcp:9000"), gateway(listener), resource("TLSRoute", "r", spec)
+    ).deploy()
+    assert made.connect("gw-istio", "gw:443", sni="a.com").workload == "db"
+    assert made.codes() == []
