@@ -14,6 +14,7 @@ from devmesh.snapshot.route import Route, RouteTable, VirtualHost, Weighted
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.traffic.balancing import State, pick
 from devmesh.traffic.fault import abort_for, delay_for
+from devmesh.traffic.hashing import hashed, key_of
 from devmesh.traffic.routing import RequestHead, find_route, find_virtual_host, pick_destination
 
 Spoken = Literal["http", "tls", "tcp"]
@@ -174,7 +175,7 @@ def _http(
         return _answer(route.direct.status, ",".join(flags), host, route, delay)
     name = pick_destination(route.destinations, draw).cluster
     cluster = proxy.outbound.clusters.get(name)
-    sent = _send(snapshot, cluster, name, draw, state, dialled)
+    sent = _send(snapshot, cluster, name, draw, state, dialled, _hash(proxy, cluster, head))
     return Outcome(
         route.not_found if cluster is None else sent.status,
         ",".join([*flags, *filter(None, [sent.flags])]),
@@ -209,7 +210,8 @@ def _opaque(
     for route in routes:
         if not route.sni or (spoken == "tls" and any(_serves(pattern, sni) for pattern in route.sni)):
             name = pick_destination(route.destinations, draw).cluster
-            sent = _send(snapshot, proxy.outbound.clusters.get(name), name, draw, state, dialled)
+            cluster = proxy.outbound.clusters.get(name)
+            sent = _send(snapshot, cluster, name, draw, state, dialled, _hash(proxy, cluster, None))
             return Outcome(
                 None,
                 sent.flags,
@@ -235,16 +237,28 @@ def _send(
     draw: float,
     state: State | None,
     dialled: tuple[str, int] | None,
+    key: int | None,
 ) -> Outcome:
     if cluster is None:
         return Outcome(503, "NC", cluster=name)
     if cluster.kind is ClusterKind.ORIGINAL_DST:
         endpoint = next((e for e in cluster.endpoints if e.key == dialled), None)
         return _reached(snapshot, cluster, endpoint, dialled)
-    endpoint = pick(cluster, state or State(), draw)
+    endpoint = pick(cluster, state or State(), draw, key=key)
     if endpoint is None:
         return Outcome(503, "UH", cluster=name)
     return _reached(snapshot, cluster, endpoint, endpoint.key)
+
+
+def _hash(proxy: Proxy, cluster: Cluster | None, head: RequestHead | None) -> int | None:
+    """Return what a call is hashed by, where its cluster hashes; a cookie that would be made is chance."""
+    wanted = cluster.hashing if cluster is not None else None
+    if wanted is None:
+        return None
+    source = proxy.instance.addresses[0]
+    if head is None:
+        return hashed(source) if wanted.source_ip else None
+    return key_of(wanted, head.headers, head.path, source, lambda cookie: "")
 
 
 def _reached(

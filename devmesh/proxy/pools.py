@@ -161,6 +161,17 @@ class ClusterState:
             self.detector.watch(endpoint.key for endpoint in cluster.endpoints)
         self.balancing.changed()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether anything counts on it."""
+        return bool(self.connections or self.requests or self.pending or self.retries)
+
+    def close(self) -> None:
+        """Let go of a cluster that is gone."""
+        if self.sweeping is not None:
+            self.sweeping.cancel()
+            self.sweeping = None
+
     def prepare_tables(self, cluster: Cluster, then: Callable[[], None]) -> bool:
         """Tell whether a cluster that hashes can be asked; else `then` is called as soon as it can.
 

@@ -28,12 +28,15 @@ def prune(plane: Plane, snapshot: Snapshot) -> Iterator[None]:
                 _prune_cluster(plane, cluster, known)
             else:
                 cluster.close_idle()
-                if not cluster.connections and not cluster.requests:
+                if not cluster.is_in_use:
+                    cluster.close()
                     del state.clusters[name]
         yield
 
 
 def _prune_cluster(plane: Plane, cluster: ClusterState, known: Cluster) -> None:
+    if cluster.used is not known and (known.warm_up is not None or cluster.detector is not None):
+        cluster.use(known)  # its endpoints are new now, not when they are first asked
     now, limit = plane.reactor.now(), known.limits.idle_timeout
     there = {endpoint.key for endpoint in known.endpoints}
     for key, pool in list(cluster.pools.items()):

@@ -478,3 +478,14 @@ def test_a_secret_that_is_missing_is_told_until_it_is_there() -> None:
     assert "no Secret default/client with tls.crt, tls.key and ca.crt" in text
     made.apply(secret("client", tls_crt="C", tls_key="K", ca_crt="A"))
     assert not told(made, "DM0321")
+
+
+def test_a_simulated_call_is_hashed() -> None:
+    made = of(policy("{loadBalancer: {consistentHash: {httpHeaderName: x-user}}}"))
+    made.apply(deployment("a2", app="a")).apply(deployment("a3", app="a"))
+    found = {
+        user: {made.get("b", "a/", draw=draw, x_user=user).endpoint for draw in (0.0, 0.4, 0.9)}
+        for user in map(str, range(8))
+    }
+    assert all(len(endpoints) == 1 for endpoints in found.values())
+    assert len(set().union(*found.values())) > 1

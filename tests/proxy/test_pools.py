@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from devmesh.proxy.cluster_stats import values
 from devmesh.proxy.pools import ClusterState
+from devmesh.proxy.pruning import prune
 from devmesh.snapshot.cluster import Limits, RetryBudget
 from devmesh.snapshot.route import Retry, Route, Weighted
 from tests.proxy.meshes import (
@@ -221,3 +222,21 @@ def test_a_tcp_connection_too_many_is_refused() -> None:
     assert (first.ended, second.ended) == (False, True)
     assert mesh.sink.closes[0].flags == "UO"
     assert counted(mesh, "upstream_cx_overflow", "upstream_cx_active") == [1, 1]
+
+
+def test_what_is_in_use_outlives_its_cluster() -> None:
+    mesh = limited(Limits(), retry=AGAIN)
+    (client,) = clients(mesh, 1)
+    answer(mesh, 0, BAD)  # and now it waits for its retry
+    held = state(mesh)
+    mesh.plane.state("a").close_idle()
+    mesh.publish(replace(snapshot(clusters=()), version=2))
+    list(prune(mesh.plane, mesh.feed.current))
+    assert state(mesh) is held
+    mesh.reactor.advance(2)
+    answer(mesh, 1)
+    assert status_of(client.data) == 200
+    assert held.retries == 0
+    mesh.plane.state("a").close_idle()
+    list(prune(mesh.plane, mesh.feed.current))
+    assert CLUSTER not in mesh.plane.state("a").clusters
