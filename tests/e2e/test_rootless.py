@@ -38,7 +38,7 @@ def home() -> Iterator[Path]:
     folder = Path("/tmp") / f"devmesh-nobody-{os.getpid()}"
     folder.mkdir(mode=0o755)
     skipped = shutil.ignore_patterns(
-        "__pycache__", "kubernetes", "kubectl*", "playwright*", "envoy*", "mypy*"
+        "__pycache__", "kubernetes", "kubectl*", "playwright*", "envoy*", "mypy", "mypyc"
     )
     shutil.copytree(ROOT / "devmesh", folder / "code" / "devmesh", ignore=skipped)
     shutil.copytree(site.getsitepackages()[0], folder / "code", ignore=skipped, dirs_exist_ok=True)
@@ -84,6 +84,7 @@ def test_bookinfo_runs_for_a_user_without_any_privilege(home: Path) -> None:
         assert str(NOBODY) in mesh.kubectl(*inside, "id", "-u")
         mesh.kubectl("scale", "deploy/details-v1", "--replicas=2")
         mesh.kubectl("rollout", "status", "deploy/details-v1", "--timeout=30s")
+        _gateway_of_its_own(mesh)
         assert "GET /reviews/0" in mesh.kubectl("logs", "-l", "app=reviews", "-c", "reviews")
     finally:
         devmesh("down")
@@ -91,3 +92,16 @@ def test_bookinfo_runs_for_a_user_without_any_privilege(home: Path) -> None:
         ["pgrep", "-u", str(NOBODY), "-f", str(home)], capture_output=True, text=True, check=False
     )
     assert not left.stdout
+
+
+def _gateway_of_its_own(mesh: Bookinfo) -> None:
+    """A Gateway API gateway is reached by its node port, as low ports may not be listened on."""
+    mesh.kubectl("apply", f"-f{SAMPLE / 'gateway-api' / 'bookinfo-gateway.yaml'}")
+    mesh.kubectl("wait", "--for=condition=programmed", "gtw", "bookinfo-gateway", "--timeout=30s")
+    path = "jsonpath={.spec.ports[?(@.port==80)].nodePort}"
+    port = mesh.kubectl("get", "svc", "bookinfo-gateway-istio", "-o", path)
+    done = subprocess.run(
+        ["curl", "-sS", "--noproxy", "*", "--max-time", "20", f"http://127.0.0.1:{port}/productpage"],
+        capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+    assert "<title>Simple Bookstore App</title>" in done.stdout
