@@ -27,7 +27,7 @@ _LOUD: Mapping[tuple[str, str], str] = {
 }
 _ONE_NODE = "there is one node"
 _POLICY = ("tunnel", "proxyProtocol", "retryBudget.budgetInterval", "loadBalancer.zoneAwareLbSetting")
-_POOL = ("connectionPool.http.maxConcurrentStreams", "connectionPool.http.http2KeepAlive")
+_POOL = ("connectionPool.http.http2KeepAlive",)
 
 # Paths are dotted; [] is every item of a list or of a map.
 FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {

@@ -29,7 +29,8 @@ class Protocol(Enum):
 
     @property
     def is_http2(self) -> bool:
-        return self in (Protocol.HTTP2, Protocol.GRPC)
+        """Whether it is HTTP/2 that is spoken to the workload (Istio counts gRPC-Web as that)."""
+        return self in (Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB)
 
 
 _HTTP = {Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from devmesh.config.documents.destinationrule import Subset
+from devmesh.config.documents.destinationrule import ConnectionPoolSettings, Subset
 from devmesh.model.port import Port, Protocol
 from devmesh.model.service import Resolution
 from devmesh.pilot import traffic_policies
 from devmesh.pilot.credentials import Pem
-from devmesh.pilot.destination_rules import Policy, Rule, effective
+from devmesh.pilot.destination_rules import Rule, effective
 from devmesh.pilot.localities import grouped, setting_for
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.registry import Entry, Labelled
@@ -35,6 +35,7 @@ PASSTHROUGH = Cluster(
     kind=ClusterKind.ORIGINAL_DST,
     balancing=Balancing.PASSTHROUGH,
     tls=UpstreamTls(TlsMode.DISABLE),
+    by_client=True,
 )
 """Where a connection goes that no configuration knows: to the address that was dialled."""
 BLACK_HOLE = Cluster(
@@ -135,6 +136,7 @@ def _build(
     sni = server_name(port.number, name, service.host)
     secrets = traffic_policies.Known(client.secrets, client.authorities)
     pool = policy.connection_pool or settings.pool
+    by_client = _is_by_client(port.protocol, pool, client)
     return Cluster(
         name=cluster_name(port.number, name, service.host),
         service=entry.ref,
@@ -144,7 +146,8 @@ def _build(
         endpoints=members,
         balancing=balancing,
         tls=traffic_policies.tls(policy.tls, sni, secrets, entry.subject_alt_names),
-        http2=_http2(port.protocol, policy, settings),
+        http2=not by_client and _http2(port.protocol, pool, settings),
+        by_client=by_client,
         limits=traffic_policies.limits(pool, policy.retry_budget, settings),
         outlier=outlier,
         origin=origin,
@@ -166,10 +169,17 @@ def _selected(endpoints: Labelled, subset: Subset | None) -> Labelled:
     return tuple(pair for pair in endpoints if selects(subset.labels, pair[1]))
 
 
-def _http2(protocol: Protocol, policy: Policy, settings: Settings) -> bool:
+def _is_by_client(protocol: Protocol, pool: ConnectionPoolSettings | None, client: Client) -> bool:
+    """Tell whether an endpoint is spoken to as the client speaks. Istio: at a sidecar so where nothing says
+    what a port speaks; ``useClientProtocol`` says it of any."""
+    if protocol is Protocol.AUTO and not client.router:
+        return True
+    return bool(pool and pool.http and pool.http.use_client_protocol)
+
+
+def _http2(protocol: Protocol, pool: ConnectionPoolSettings | None, settings: Settings) -> bool:
     if protocol.is_http2:
         return True
-    pool = policy.connection_pool
     wanted = pool.http.h2_upgrade_policy if pool and pool.http else None
     if wanted in (None, "DEFAULT"):
         return settings.h2_upgrade and protocol is Protocol.HTTP

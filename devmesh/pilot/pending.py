@@ -22,8 +22,6 @@ _POLICY = (
     "loadBalancer.zoneAwareLbSetting",
     "outlierDetection.consecutiveErrors",
     "retryBudget.budgetInterval",
-    "connectionPool.http.useClientProtocol",
-    "connectionPool.http.maxConcurrentStreams",
     "connectionPool.http.http2KeepAlive",
     "tunnel",
 )

@@ -108,6 +108,7 @@ def limits(pool: ConnectionPoolSettings | None, budget: Budget | None, settings:
         max_pending_requests=(http and http.http1_max_pending_requests) or unlimited.max_pending_requests,
         max_requests=(http and http.http2_max_requests) or unlimited.max_requests,
         max_requests_per_connection=(http and http.max_requests_per_connection) or 0,
+        max_concurrent_streams=(http and http.max_concurrent_streams) or unlimited.max_concurrent_streams,
         max_retries=(http and http.max_retries) or unlimited.max_retries,
         connect_timeout=float(connect),
         idle_timeout=float(idle),

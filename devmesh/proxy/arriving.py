@@ -9,11 +9,13 @@ from devmesh.model.port import Protocol
 from devmesh.proxy import dialing
 from devmesh.proxy.client_hello import Kind, kind_of, read_client_hello
 from devmesh.proxy.downstream import HttpServer
+from devmesh.proxy.http2.server import Http2Server
 from devmesh.proxy.outbound import ClientSide, original_endpoint
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.pools import SHARED, Variant
 from devmesh.proxy.reactor import Address, Connection, Owner
 from devmesh.proxy.session import TcpSession
+from devmesh.proxy.side import Side
 from devmesh.proxy.sniffing import FirstBytes
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, Limits
@@ -61,17 +63,14 @@ class OutboundArrival:
         kind, target = kind_of(data), self._target
         assert target is not None
         if target.protocol.is_http:
-            if kind is Kind.HTTP2:
-                self._tcp(self._cluster_by_address(), data)
-            elif kind is None and not over:
+            if kind is None and not over:
                 return False
-            else:
-                self._http(data)
+            self._http(data, kind)
             return True
         if kind is None and not over:
             return False
-        if kind is Kind.HTTP1 and target.routes is not None:
-            self._http(data)
+        if kind in (Kind.HTTP1, Kind.HTTP2) and target.routes is not None:
+            self._http(data, kind)
             return True
         if kind is Kind.TLS:
             return self._named(data, over)
@@ -96,7 +95,7 @@ class OutboundArrival:
         self._route(data, name)
         return True
 
-    def _http(self, first: bytes) -> None:
+    def _http(self, first: bytes, kind: Kind | None) -> None:
         original = self._original
 
         def table(proxy: Proxy) -> RouteTable | None:
@@ -112,7 +111,7 @@ class OutboundArrival:
             original=original,
             stat_prefix=f"outbound_{original[0] if known else '0.0.0.0'}_{original[1]}",
         )
-        HttpServer(side, self._connection, first)
+        serve(side, self._connection, kind, first)
 
     def _route(self, first: bytes, server_name: str) -> None:
         target = self._target
@@ -130,6 +129,14 @@ class OutboundArrival:
             if address in service.addresses:
                 return f"outbound|{port}||{host}"
         return PASSTHROUGH
+
+
+def serve(side: Side, connection: Connection, kind: Kind | None, first: bytes) -> None:
+    """Serve what a client speaks, as its first bytes tell."""
+    if kind is Kind.HTTP2:
+        Http2Server(side, connection, first)
+    else:
+        HttpServer(side, connection, first)
 
 
 class TcpArrival:

@@ -6,9 +6,8 @@ import ssl
 
 from devmesh.model.host import matches
 from devmesh.model.port import Protocol
-from devmesh.proxy.arriving import TcpArrival, Terminated
+from devmesh.proxy.arriving import TcpArrival, Terminated, serve
 from devmesh.proxy.client_hello import Kind, kind_of, read_client_hello
-from devmesh.proxy.downstream import HttpServer
 from devmesh.proxy.outbound import ClientSide
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.reactor import Connection
@@ -35,7 +34,15 @@ class GatewayArrival:
         if listener.tls or any(route.sni for route in listener.tcp):
             FirstBytes(self._plane.reactor, self._connection, self._greeted)
         elif listener.protocol.is_http:
-            self._http(self._connection, "", "")
+
+            def sniffed(data: bytes, over: bool) -> bool:
+                kind = kind_of(data)
+                if kind is None and not over:
+                    return False
+                self._http(self._connection, "", "", kind, data)
+                return True
+
+            FirstBytes(self._plane.reactor, self._connection, sniffed)
         else:
             self._tcp(self._connection, b"", "")
 
@@ -71,7 +78,9 @@ class GatewayArrival:
         def verified(connection: Connection) -> None:
             assert isinstance(connection, TlsConnection)
             if self._listener.protocol in (Protocol.HTTPS, Protocol.HTTP):
-                self._http(connection, name, _certificate(plane, tls, connection.session))
+                agreed = connection.session.selected_alpn_protocol()
+                kind = Kind.HTTP2 if agreed == "h2" else None
+                self._http(connection, name, _certificate(plane, tls, connection.session), kind, b"")
             else:
                 self._tcp(connection, b"", name)
 
@@ -88,6 +97,8 @@ class GatewayArrival:
         if made is None:
             try:
                 made = _make(tls)
+                if self._listener.protocol.is_http or self._listener.protocol is Protocol.HTTPS:
+                    made.set_alpn_protocols(["h2", "http/1.1"])
             except (ssl.SSLError, ValueError) as error:
                 made = error
             plane.contexts[tls] = made
@@ -95,7 +106,7 @@ class GatewayArrival:
             raise OSError(str(made))
         return made
 
-    def _http(self, connection: Connection, name: str, xfcc: str) -> None:
+    def _http(self, connection: Connection, name: str, xfcc: str, kind: Kind | None, first: bytes) -> None:
         target_port = self._listener.target_port
 
         def table(proxy: Proxy) -> RouteTable | None:
@@ -113,7 +124,7 @@ class GatewayArrival:
             xfcc=xfcc,
             stat_prefix=f"outbound_0.0.0.0_{target_port}",
         )
-        HttpServer(side, connection)
+        serve(side, connection, kind, first)
 
     def _tcp(self, connection: Connection, first: bytes, name: str) -> None:
         TcpArrival(self._plane, self._proxy, connection, None, name).route(self._listener.tcp, first)
@@ -134,7 +145,6 @@ def _make(tls: ServerTls) -> ssl.SSLContext:
     if tls.mode in ("MUTUAL", "OPTIONAL_MUTUAL"):
         context.load_verify_locations(cadata=tls.ca_pem)
         context.verify_mode = ssl.CERT_REQUIRED if tls.mode == "MUTUAL" else ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ssl
 
 from devmesh.model.port import Protocol
-from devmesh.proxy.arriving import Terminated
+from devmesh.proxy.arriving import Terminated, serve
 from devmesh.proxy.client_hello import ClientHello, Kind, kind_of, read_client_hello
 from devmesh.proxy.dialing import connect_to_application
-from devmesh.proxy.downstream import HttpServer
 from devmesh.proxy.inbound import PASSTHROUGH, Peer, ServerSide, last_hop
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.reactor import Address, Connection
@@ -151,12 +150,9 @@ class InboundArrival:
                 kind = kind_of(data)
                 if kind is None and not over:
                     return False
-                if kind is Kind.HTTP1 or (self._protocol.is_http and kind is not Kind.HTTP2):
-                    HttpServer(
-                        ServerSide(self._plane, self._proxy, connection, self._original, peer),
-                        connection,
-                        data,
-                    )
+                if kind in (Kind.HTTP1, Kind.HTTP2) or self._protocol.is_http:
+                    side = ServerSide(self._plane, self._proxy, connection, self._original, peer)
+                    serve(side, connection, kind, data)
                 else:
                     self._tcp(connection, peer, data)
                 return True

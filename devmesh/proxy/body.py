@@ -131,6 +131,41 @@ class Chunked:
                 raise Malformed("http1.codec_error")
 
 
+class Unchunk:
+    """Takes the content out of a chunked body whose framing `Chunked` has found to be right."""
+
+    __slots__ = ("_after", "_left", "_line")
+
+    def __init__(self) -> None:
+        self._left = 0  # of the chunk that is open
+        self._line = b""  # begun but not ended
+        self._after = False  # a chunk's CRLF is due
+
+    def content(self, data: bytes) -> bytes:
+        """Return what `data` holds of the content; trailers are dropped (Envoy: enable_trailers is off)."""
+        pieces: list[bytes] = []
+        position, size = 0, len(data)
+        while position < size:
+            if self._left > 0:
+                piece = data[position : position + self._left]
+                pieces.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                self._after = not self._left
+                continue
+            end = data.find(b"\n", position)
+            if end < 0:
+                self._line += data[position:]
+                break
+            line, self._line = self._line + data[position:end], b""
+            position = end + 1
+            if self._after:
+                self._after = False
+            elif self._left == 0:
+                self._left = int(line.partition(b";")[0], 16) or -1
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def chunk(data: bytes) -> bytes:
     """Return `data`, which isn't empty, as one chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -13,7 +13,7 @@ from devmesh.proxy.plane import Plane
 from devmesh.proxy.pools import SHARED, Variant
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.tls import TlsConnection, Verify
-from devmesh.security.contexts import ALPN_HTTP1, ALPN_TCP
+from devmesh.security.contexts import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP
 from devmesh.security.pem import has_name
 from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode, UpstreamTls
 from devmesh.snapshot.network import INBOUND_SOURCE, MARK_HOP, MARK_PROXY
@@ -58,8 +58,13 @@ def connect(
     endpoint: Endpoint,
     address: str,
     variant: Variant = SHARED,
+    *,
+    http2: bool = False,
 ) -> Connection:
     """Begin to connect to `endpoint`, whose name, if it has one, was found to mean `address`.
+
+    Args:
+        http2: That will be spoken.
 
     Raises:
         OSError: It failed at once.
@@ -69,7 +74,7 @@ def connect(
     if instance is None and (address != endpoint.address or (address, port) in plane.feed.current.backends):
         instance, address, port = _meant(plane, address, port)
     originates = cluster.tls.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL)
-    context, tls = _originating(caller, cluster.tls, variant) if originates else (None, cluster.tls)
+    context, tls = _originating(caller, cluster.tls, variant, http2) if originates else (None, cluster.tls)
     if instance is None:
         raw = plane.reactor.dial(owner, None, address, port, mark=MARK_PROXY, origin=source.id)
     else:
@@ -85,7 +90,8 @@ def connect(
         verify = _names(tls) if tls.sans and not tls.insecure else _anyone
         return TlsConnection(raw, owner, context, server=False, server_name=name, verify=verify)
     if is_mesh_tls(cluster, endpoint):
-        context = plane.certificates.client(source.identity, ALPN_HTTP1 if caller.http else ALPN_TCP)
+        offered = ALPN_HTTP2 if http2 else ALPN_HTTP1 if caller.http else ALPN_TCP
+        context = plane.certificates.client(source.identity, offered)
         verify = _verify(plane, tls, endpoint)
         return TlsConnection(raw, owner, context, server=False, server_name=tls.sni, verify=verify)
     return raw
@@ -136,7 +142,9 @@ def _verify(plane: Plane, tls: UpstreamTls, endpoint: Endpoint) -> Verify:
     return verify
 
 
-def _originating(caller: Caller, tls: UpstreamTls, variant: Variant) -> tuple[ssl.SSLContext, UpstreamTls]:
+def _originating(
+    caller: Caller, tls: UpstreamTls, variant: Variant, http2: bool
+) -> tuple[ssl.SSLContext, UpstreamTls]:
     """Return the context for TLS that a DestinationRule asks for, and its settings with what files hold.
 
     Raises:
@@ -147,7 +155,8 @@ def _originating(caller: Caller, tls: UpstreamTls, variant: Variant) -> tuple[ss
     if read is None:
         raise OSError(0, "TLS_error: the certificates have not been read yet")
     named = bool(read.sni or variant.server_name)
-    return origination.context(read, http=caller.http, named=named), read
+    offered = ("h2",) if http2 else ("http/1.1",) if caller.http else ()
+    return origination.context(read, protocols=offered, named=named), read
 
 
 def _names(tls: UpstreamTls) -> Verify:

@@ -7,12 +7,10 @@ from devmesh.proxy.body import LAST_CHUNK, Body, body_of, chunk
 from devmesh.proxy.exchange import Exchange
 from devmesh.proxy.heads import read_request
 from devmesh.proxy.http1 import UNTIL_CLOSE, Fields, Malformed, Request, Response
+from devmesh.proxy.lingering import finish_gently
 from devmesh.proxy.reactor import HIGH, Connection, Owner
 from devmesh.proxy.side import Side
 
-_LINGER = (
-    1.0  # seconds for the client to read an answer after which the connection ends (Envoy: delayed close)
-)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -256,29 +254,6 @@ class HttpServer(Owner):
             self._side.http.cx_active -= 1
 
     def _close_gently(self) -> None:
-        """End after what is pending. Closing with unread input would reset the connection, and the client
-        lose the answer: read on for a moment, into nothing."""
         self._buffer = b""
         self._count_out()
-        connection = self._connection
-        connection.finish()
-        connection.resume()
-        connection.owner = _Lingering(self._side, connection)
-
-
-class _Lingering(Owner):
-    """Reads until the client closes too."""
-
-    __slots__ = ("_connection", "_deadline")
-
-    def __init__(self, side: Side, connection: Connection) -> None:
-        self._connection = connection
-        self._deadline = side.plane.reactor.deadline(_LINGER, connection.close)
-
-    def readable(self) -> None:
-        if self._connection.recv() == b"":
-            self.lost("")
-
-    def lost(self, reason: str) -> None:
-        self._deadline.cancel()
-        self._connection.close()
+        finish_gently(self._side.plane.reactor, self._connection)

@@ -130,6 +130,7 @@ class Engine:
         """Open and close gateways' listeners as `snapshot` has them; let those in that waited for it."""
         for known in self.plane.requests.values():
             known.clear()  # with what was worked out by the old tables
+        self.plane.http2_requests.clear()
         proxies = snapshot.proxies.items()
         wanted = {id_: proxy for id_, proxy in proxies if proxy.gateway or proxy.instance.gateway}
         for instance, opened in list(self._open.items()):

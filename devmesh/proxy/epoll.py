@@ -17,7 +17,7 @@ import trio
 
 from devmesh.proxy.connection import SocketAcceptor, SocketConnection
 from devmesh.proxy.deadlines import Deadline, Deadlines
-from devmesh.proxy.reactor import Address, Connection, Owner, T
+from devmesh.proxy.reactor import Address, Connection, Flushes, Owner, T
 from devmesh.proxy.sockets import original_destination
 from devmesh.snapshot.network import Dialer
 
@@ -57,7 +57,7 @@ class EpollReactor:
         self._silent: dict[int, SocketConnection] = {}  # open still, but nothing can happen to them
         self._buried: list[socket.socket] = []
         self.draining = False
-        self.kept: list[SocketConnection] = []  # which have something to send at the end of the batch
+        self.kept: list[Flushes] = []  # which have something to send at the end of the batch
         self._deadlines = Deadlines(self._sooner)
         self._earlier = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -104,6 +104,12 @@ class EpollReactor:
     ) -> SocketConnection:
         made = self._dialer.dial(destination, address, port, mark=mark, origin=origin, bind=bind)
         return SocketConnection(self, made, owner, established=False)
+
+    def at_end(self, keeper: Flushes) -> None:
+        if self.draining:
+            self.kept.append(keeper)
+        else:
+            keeper.flush()
 
     def aside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
         async def do() -> None:
@@ -182,8 +188,8 @@ class EpollReactor:
         A send that finds its receiver asleep costs several times one that finds it busy, so all are made
         in one go.
         """
-        for connection in self.kept:
-            connection.flush()
+        for keeper in self.kept:  # some keep what they have with others, which then come after them
+            keeper.flush()
         self.kept.clear()
         if self._buried:
             self._close_buried()

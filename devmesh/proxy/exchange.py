@@ -10,6 +10,7 @@ from devmesh.proxy.body import Body
 from devmesh.proxy.cluster_stats import ClusterStats
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import Fields, Request, Response
+from devmesh.proxy.http2.multiplex import Multiplex
 from devmesh.proxy.pools import SHARED, ClusterState, Pool
 from devmesh.proxy.reactor import HIGH, Connection
 from devmesh.proxy.tracing import Trace
@@ -22,6 +23,7 @@ from devmesh.traffic.balancing import pick
 from devmesh.traffic.retry import Reset
 
 if TYPE_CHECKING:
+    from devmesh.proxy.http2.client import Http2Client
     from devmesh.proxy.plane import Plane
     from devmesh.proxy.side import Side
 
@@ -162,7 +164,7 @@ class Exchange:
     _hash: int | None = None
     _repeated = False
     _over = False
-    _waiting: Pool | None = None
+    _waiting: Pool | Multiplex | None = None
     _timer: Deadline | None = None  # of the whole, or of what delays it
     _try_timer: Deadline | None = None
     _shadows: tuple[Exchange, ...] = ()
@@ -267,11 +269,18 @@ class Exchange:
         self._trying = True
         state.balancing.begin(endpoint)
         pool = self.pool = state.pool(endpoint, side.variant(self) if cluster.divided else SHARED)
-        if pool.idle and state.requests < cluster.limits.max_requests:
+        if (cluster.http2 or cluster.by_client) and self._wants_http2(cluster):
+            self._share(pool)
+        elif pool.idle and state.requests < cluster.limits.max_requests:
             self._activate(pool)
             self._send(pool.idle.pop())
         else:
             self._take(pool)
+
+    def _wants_http2(self, cluster: Cluster) -> bool:
+        if self.upgrade:  # which is a matter of HTTP/1.1
+            return False
+        return cluster.http2 or self.request.version == "HTTP/2"
 
     def _prepared(self) -> None:
         """The tables that the cluster hashes by are there."""
@@ -349,10 +358,44 @@ class Exchange:
         upstream.attach(connection, self.cluster.limits.connect_timeout)
         self._send(upstream)
 
+    def _share(self, pool: Pool) -> None:
+        """Find room on a connection of HTTP/2, as Envoy's pool does: on one that is there, else wait."""
+        state, limits = self.state, self.cluster.limits
+        shared = pool.multiplex
+        if shared is None:
+            shared = pool.multiplex = Multiplex(self.plane, pool)
+        shared.limits = limits
+        connection = shared.with_room()
+        if connection is not None:
+            if state.requests >= limits.max_requests:
+                self._too_many()
+            else:
+                self._activate(pool)
+                self._send(connection.stream())
+        elif state.pending >= limits.max_pending_requests:
+            state.stats.upstream_rq_pending_overflow += 1
+            self.failed("overflow", "", started=False)
+        else:
+            state.stats.upstream_rq_pending_total += 1
+            state.pending += 1
+            self._waiting = shared
+            shared.wait(self)
+
+    def carried_by(self, connection: Http2Client) -> None:
+        """Go on after waiting: there is room on a connection of HTTP/2."""
+        self._waiting = None
+        state, pool = self.state, self.pool
+        state.pending -= 1
+        if pool is None or state.requests >= self.cluster.limits.max_requests:
+            self._too_many()
+        else:
+            self._activate(pool)
+            self._send(connection.stream())
+
     def connection_free(self) -> None:
         """Go on after waiting: a connection is idle now, or one more may be made."""
         pool, self._waiting = self._waiting, None
-        if pool is None:
+        if not isinstance(pool, Pool):
             return
         state = self.state
         state.pending -= 1
@@ -368,7 +411,7 @@ class Exchange:
         """Go on after an endpoint's name was looked up."""
         if self._over or self.upstream is not None:
             return
-        if found and self.pool is not None:
+        if found and self.pool is not None and self._waiting is None:
             self._dial(self.pool)
         else:
             self._leave()
@@ -622,8 +665,8 @@ class Exchange:
 
     # -- the end --
 
-    def cancel(self) -> None:
-        """The client is gone."""
+    def cancel(self, flag: str = "DC", details: str = "downstream_remote_disconnect") -> None:
+        """The client is gone, or wants the answer no more."""
         if self._over:
             return
         upstream, stats = self.upstream, self.stats
@@ -632,8 +675,8 @@ class Exchange:
                 stats.upstream_rq_tx_reset += 1
             elif self._trying:
                 stats.upstream_rq_cancelled += 1
-        self.add_flag("DC")
-        self.details = "downstream_remote_disconnect"
+        self.add_flag(flag)
+        self.details = details
         if not self.answering:
             self.status = 0
         self._leave()

@@ -111,10 +111,21 @@ class Response:
 
     Attributes:
         close: The connection can't be used again.
-        lines: The head as it is sent on, rendered; b"" until somebody has.
+        lines: The head as it is sent on, rendered; b"" until somebody has. `block` is the same for HTTP/2.
     """
 
-    __slots__ = ("close", "fields", "has_date", "headers", "length", "lines", "reason", "size", "status")
+    __slots__ = (
+        "block",
+        "close",
+        "fields",
+        "has_date",
+        "headers",
+        "length",
+        "lines",
+        "reason",
+        "size",
+        "status",
+    )
 
     def __init__(
         self, status: int, reason: str, fields: Fields, headers: Mapping[str, str], size: int, close: bool
@@ -127,6 +138,7 @@ class Response:
         self.close = close
         self.length = 0
         self.lines = b""
+        self.block: list[tuple[bytes, bytes, bool]] = []
         self.has_date = "date" in headers
 
 

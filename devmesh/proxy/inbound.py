@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from devmesh.model.identity import Identity
+from devmesh.model.port import Protocol
 from devmesh.model.workload import Workload
 from devmesh.proxy import tracing
 from devmesh.proxy.dialing import connect_to_application
@@ -158,6 +159,9 @@ class ServerSide(Side):
         request.derived[id(certificate)] = plan
         return plan
 
+    def is_operation_told(self, exchange: Exchange) -> bool:
+        return bool(self._operation) and "x-envoy-decorator-operation" not in exchange.request.headers
+
     def delayed(self, exchange: Exchange) -> None:
         raise AssertionError("faults are injected on the client's side")
 
@@ -259,11 +263,20 @@ def _inbound_cluster(
     instance: str | None,
     address: Address,
     limits: Limits = NO_LIMITS,
+    protocol: Protocol = Protocol.AUTO,
 ) -> tuple[Route, Cluster]:
     operation = f"{service.host}:{port}/*" if service.host else ""
     endpoints = (Endpoint(*address, instance),)
     cluster = Cluster(
-        name, service, port, kind=ClusterKind.STATIC, endpoints=endpoints, tls=_NO_TLS, limits=limits
+        name,
+        service,
+        port,
+        kind=ClusterKind.STATIC,
+        endpoints=endpoints,
+        tls=_NO_TLS,
+        limits=limits,
+        http2=protocol.is_http2,
+        by_client=protocol is Protocol.AUTO,
     )
     return Route(retry=_RETRY, operation=operation), cluster
 
@@ -274,7 +287,7 @@ def _served(instance: str, port: InboundPort | None, original: Address) -> tuple
         return _inbound_cluster(PASSTHROUGH, _UNNAMED, original[1], instance, original)
     where, address = last_hop(instance, port, original)
     service = port.service or _UNNAMED
-    return _inbound_cluster(port.cluster, service, original[1], where, address, port.limits)
+    return _inbound_cluster(port.cluster, service, original[1], where, address, port.limits, port.protocol)
 
 
 def last_hop(instance: str, port: InboundPort | None, original: Address) -> tuple[str | None, Address]:

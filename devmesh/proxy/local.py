@@ -39,7 +39,7 @@ FAILURES: dict[Reset, Failure] = {
 # The order in which Envoy prints several (``CoreResponseFlag``).
 _FLAGS = (
     "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI",
-    "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM",
+    "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR", "UDO",
 )  # fmt: skip
 
 
@@ -78,18 +78,23 @@ def reply(
         head_only: To a HEAD.
     """
     lines = [f"HTTP/1.1 {status} {reason(status)}\r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in fields]
-    if body:
-        lines.append(f"content-length: {len(body)}\r\n")
-        if not any(name == "content-type" for name, _ in fields):
-            lines.append("content-type: text/plain\r\n")
-    lines.append(f"date: {date(int(now))}\r\nserver: {server}\r\n")
+    lines += [f"{name}: {value}\r\n" for name, value in reply_fields(body, fields, now, server)]
     if close:
         lines.append("connection: close\r\n")
     if not body and status != 204:
         lines.append("content-length: 0\r\n")
     lines.append("\r\n")
     return "".join(lines).encode("latin-1") + (b"" if head_only else body)
+
+
+def reply_fields(body: bytes, fields: Fields, now: float, server: str) -> Fields:
+    """Return the fields of an answer: those given, and what every one has."""
+    found = list(fields)
+    if body:
+        found.append(("content-length", str(len(body))))
+        if not any(name == "content-type" for name, _ in fields):
+            found.append(("content-type", "text/plain"))
+    return [*found, ("date", date(int(now))), ("server", server)]
 
 
 def refusal(status: int, details: str, now: float, server: str) -> bytes:

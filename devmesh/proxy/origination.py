@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 FRESH = 5.0  # seconds for which files count as read; Istio's agent watches them
 _MOST = 512  # contexts; certificates that were replaced leave theirs behind
-_HTTP, _BYTES = ("http/1.1",), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Origination:
         self._files = files
         self._read: dict[tuple[UpstreamTls, str], _Read] = {}
         self._waiting: dict[tuple[UpstreamTls, str], list[Callable[[], None]]] = {}
-        self._contexts: dict[tuple[UpstreamTls, bool, bool], ssl.SSLContext | OSError] = {}
+        self._contexts: dict[tuple[UpstreamTls, tuple[str, ...], bool], ssl.SSLContext | OSError] = {}
 
     def settings(self, tls: UpstreamTls, instance: str) -> UpstreamTls | None:
         """Return `tls` with what its files in the pod of `instance` hold; None: `read` them first.
@@ -82,11 +81,11 @@ class Origination:
         except OSError as error:
             return _failing(error)
 
-    def context(self, tls: UpstreamTls, *, http: bool, named: bool) -> ssl.SSLContext:
+    def context(self, tls: UpstreamTls, *, protocols: tuple[str, ...], named: bool) -> ssl.SSLContext:
         """Return the context for connections by `tls`, whose files were read.
 
         Args:
-            http: HTTP will be spoken inside.
+            protocols: What will be spoken inside, as ALPN names it; empty: nothing is said of it.
             named: They have a server name, which the certificate has to be for unless `tls` says otherwise.
 
         Raises:
@@ -94,12 +93,12 @@ class Origination:
         """
         if tls.error:
             raise OSError(0, tls.error)
-        key = (tls, http, named)
+        key = (tls, protocols, named)
         made = self._contexts.get(key)
         if made is None:
             if len(self._contexts) >= _MOST:
                 self._contexts.clear()
-            made = self._contexts[key] = _make(tls, http, named)
+            made = self._contexts[key] = _make(tls, protocols, named)
         if isinstance(made, OSError):
             raise made
         return made
@@ -110,9 +109,9 @@ class Origination:
             del self._read[key]
 
 
-def _make(tls: UpstreamTls, http: bool, named: bool) -> ssl.SSLContext | OSError:
+def _make(tls: UpstreamTls, protocols: tuple[str, ...], named: bool) -> ssl.SSLContext | OSError:
     try:
-        made = client_context(tls, _HTTP if http else _BYTES)
+        made = client_context(tls, protocols)
     except BadCertificate as error:
         return OSError(0, f"TLS_error:{error}")
     made.check_hostname = made.check_hostname and named

@@ -275,7 +275,15 @@ class ClientSide(Side):
             if not found:
                 raise OSError(0, f"the name {address} has no address")
             address = found
-        return dialing.connect(self._caller, owner, cluster, endpoint, address, owner.pool.variant)
+        return dialing.connect(
+            self._caller,
+            owner,
+            cluster,
+            endpoint,
+            address,
+            owner.pool.variant,
+            http2=owner.speaks_http2,
+        )
 
     def variant(self, exchange: Exchange) -> Variant:
         cluster = exchange.cluster

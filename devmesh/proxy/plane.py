@@ -47,6 +47,7 @@ class Plane:
         outside: Names of the world that have another address here.
         origination: TLS that DestinationRules ask for.
         requests, responses: Heads that were read before, by their bytes; requests' by scheme.
+        http2_requests, http2_responses: The same of HTTP/2, by their fields.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class Plane:
         self.contexts: dict[ServerTls, ssl.SSLContext | Exception] = {}
         self.requests: dict[str, dict[bytes, Request]] = {"http": {}, "https": {}}
         self.responses: dict[bytes, Response] = {}
+        self.http2_requests: dict[tuple[object, ...], Request] = {}
+        self.http2_responses: dict[tuple[object, ...], Response] = {}
         self._names: dict[str, tuple[float, list[str]]] = {}
 
     def state(self, instance: str) -> ProxyState:

@@ -20,6 +20,7 @@ from devmesh.traffic.outlier import Detector, Ejections
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
+    from devmesh.proxy.http2.multiplex import Multiplex
     from devmesh.proxy.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Pool:
     Attributes:
         is_mesh_tls: They are mutual TLS by the mesh's own certificates.
         host, identity: The endpoint's, as text.
+        multiplex: Its connections of HTTP/2; None: there never was one.
         cx_total, cx_connect_fail, rq_total, rq_error, rq_timeout: What Envoy counts of a host.
     """
 
@@ -64,6 +66,7 @@ class Pool:
         "identity",
         "idle",
         "is_mesh_tls",
+        "multiplex",
         "rq_error",
         "rq_timeout",
         "rq_total",
@@ -78,6 +81,7 @@ class Pool:
         self.connections = 0
         self.cx_total = self.cx_connect_fail = self.rq_total = self.rq_error = self.rq_timeout = 0
         self.waiting: deque[Exchange] = deque()  # for a connection, while there are as many as allowed
+        self.multiplex: Multiplex | None = None
         self.host = text_of(endpoint.key)
         self.use(endpoint)
 
@@ -273,6 +277,8 @@ class ClusterState:
             idle, each.idle = each.idle, []
             for upstream in idle:
                 upstream.discard()
+            if each.multiplex is not None:
+                each.multiplex.retire()
 
 
 class ProxyState:

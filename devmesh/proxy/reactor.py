@@ -112,6 +112,12 @@ class Acceptor(Protocol):
         """Accept no more; those accepted go on."""
 
 
+class Flushes(Protocol):
+    """Something that keeps what it is to send until the end of a batch."""
+
+    def flush(self) -> None: ...
+
+
 class Reactor(Protocol):
     """The clock, the listeners and the connections."""
 
@@ -143,6 +149,10 @@ class Reactor(Protocol):
         Raises:
             OSError: It failed at once.
         """
+
+    def at_end(self, keeper: Flushes) -> None:
+        """Have `keeper` flushed when everything that is ready has been dealt with; at once where nothing is
+        being dealt with."""
 
     def aside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
         """Do slow `work` in a thread and hand its result, or what it raised, to `then`."""

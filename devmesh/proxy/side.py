@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from devmesh.proxy import local
 from devmesh.proxy.downstream_stats import HttpStats
 from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
+from devmesh.proxy.http2.heads import pairs
+from devmesh.proxy.http2.hpack import Block
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.pools import SHARED, Pool, ProxyState, Variant
 from devmesh.proxy.reactor import Connection, Owner
@@ -77,6 +79,7 @@ class Side(ABC):
         self.remote_text = text_of(connection.remote)
         self.local_text = ""
         self.last_fields = b""
+        self._server_field = (b"server", self.server_name.encode(), False)
         self._tail = f"server: {self.server_name}\r\n\r\n".encode()
 
     @abstractmethod
@@ -163,6 +166,28 @@ class Side(ABC):
             return b"%bx-envoy-upstream-service-time: %d\r\n%b%b" % (lines, milliseconds, more, self._tail)
         return lines + more + self._tail
 
+    def response_block(self, exchange: Exchange, response: Response) -> Block:
+        """Return the head to send to a client of HTTP/2."""
+        fields = self.change_response(exchange, response)
+        if fields is response.fields:
+            block = response.block = response.block or _as_block(response, fields)
+        else:
+            block = _as_block(response, fields)
+        block = block.copy()
+        if exchange.is_uploaded:
+            milliseconds = int((exchange.upstream_time or 0.0) * 1000)
+            block.append((b"x-envoy-upstream-service-time", b"%d" % milliseconds, False))
+        if exchange.route is not None and self.is_operation_told(exchange):
+            block.append((b"x-envoy-decorator-operation", exchange.route.operation.encode("latin-1"), False))
+        if not response.has_date:
+            block.append((b"date", local.date(int(self.plane.reactor.time())).encode(), False))
+        block.append(self._server_field)
+        return block
+
+    def is_operation_told(self, exchange: Exchange) -> bool:
+        """Tell whether a response says what the route calls the operation, as `last_fields` does."""
+        return False
+
     def tunnel(
         self, exchange: Exchange, client: Connection, ahead: bytes, upstream: Carrier, first: bytes
     ) -> None:
@@ -192,6 +217,11 @@ def _rendered(response: Response, fields: Fields) -> bytes:
     if response.length == CHUNKED or response.headers.get("transfer-encoding", "").lower() == "chunked":
         lines.append("transfer-encoding: chunked\r\n")
     return "".join(lines).encode("latin-1")
+
+
+def _as_block(response: Response, fields: Fields) -> Block:
+    block = [(b":status", b"%d" % response.status, False)]
+    return block + pairs([field for field in fields if field[0] not in _RESPONSE_DROPPED])
 
 
 def sent_on(request: Request, dropped: frozenset[str]) -> str:

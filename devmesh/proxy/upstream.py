@@ -152,7 +152,7 @@ class Upstream(Dialling):
         if exchange is None:
             return
         if established:
-            exchange.failed("connection-termination", _of_tls(reason), started=True)
+            exchange.failed("connection-termination", of_tls(reason), started=True)
         else:
             self._count_failure(reason == CONNECT_TIMEOUT)
             if not reason.startswith(("TLS error", CONNECT_TIMEOUT)):
@@ -236,7 +236,7 @@ class Upstream(Dialling):
         if is_stale and exchange.request.method in IDEMPOTENT and exchange.again():
             return
         if silent:
-            exchange.failed("connection-termination", _of_tls(error), started=True)
+            exchange.failed("connection-termination", of_tls(error), started=True)
         else:  # Envoy: a message that has begun and is cut off is one that is malformed
             exchange.failed("protocol-error", "", started=True)
 
@@ -336,6 +336,6 @@ class Upstream(Dialling):
         exchange.switch(head, rest)
 
 
-def _of_tls(reason: str) -> str:
+def of_tls(reason: str) -> str:
     """Return why a connection that was up broke, as far as Envoy tells that."""
     return reason if reason.startswith("TLS error") else ""

@@ -100,6 +100,7 @@ class Limits:
     max_connection_duration: float = 0.0
     retry_budget: RetryBudget | None = None
     keepalive: Keepalive | None = None
+    max_concurrent_streams: int = 2**31 - 1  # of HTTP/2, on one connection
 
 
 NO_LIMITS = Limits()
@@ -178,6 +179,9 @@ class Cluster:
     Named as in Istio: ``outbound|9080|v1|reviews.default.svc.cluster.local``,
     ``inbound|9080||``, PassthroughCluster, BlackHoleCluster.
 
+    `http2`: that is what its endpoints are spoken to in; with `by_client`, where the client speaks it (Envoy:
+    use_downstream_protocol_config).
+
     `groups`, where there are any, hold the endpoints that are used, by locality and priority; with
     `by_locality` their weights decide (Envoy: locality_weighted_lb_config), else the endpoints alone.
     `proxy_protocol` (V1, V2): connections begin with its header, which tells the client's address.
@@ -192,6 +196,7 @@ class Cluster:
     balancing: Balancing = Balancing.LEAST_REQUEST
     tls: UpstreamTls = UpstreamTls()
     http2: bool = False
+    by_client: bool = False
     limits: Limits = NO_LIMITS
     outlier: OutlierDetection | None = None
     origin: Origin | None = None

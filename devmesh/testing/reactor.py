@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from devmesh.proxy.deadlines import Deadline, Deadlines
-from devmesh.proxy.reactor import PIECE, Acceptor, Address, Connection, Owner, T
+from devmesh.proxy.reactor import PIECE, Acceptor, Address, Connection, Flushes, Owner, T
 from devmesh.snapshot.network import MARK_HOP
 
 EPOCH = float(int(time.time()))  # certificates are verified against the real date
@@ -119,6 +119,9 @@ class MemoryReactor:
             accepted = self._inbound[destination]
         self.later(lambda: self._arrive(mine, theirs, accepted))
         return mine
+
+    def at_end(self, keeper: Flushes) -> None:
+        self.later(keeper.flush)
 
     def aside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
         result: T | Exception

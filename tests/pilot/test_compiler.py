@@ -205,7 +205,7 @@ def test_what_does_nothing_yet_is_told() -> None:
 host: a
 trafficPolicy:
   retryBudget: {percent: 10, budgetInterval: 1s}
-  portLevelSettings: [{port: {number: 80}, connectionPool: {http: {maxConcurrentStreams: 1}}}]
+  portLevelSettings: [{port: {number: 80}, outlierDetection: {consecutiveErrors: 1}}]
 """,
         ),
         istio(
@@ -231,7 +231,7 @@ http:
     )
     pending = [f"{f.kind} {f.path}" for f in made.compile().findings if f.code == "DM0304"]
     assert pending == [
-        "DestinationRule spec.trafficPolicy.portLevelSettings[0].connectionPool.http.maxConcurrentStreams",
+        "DestinationRule spec.trafficPolicy.portLevelSettings[0].outlierDetection.consecutiveErrors",
         "DestinationRule spec.trafficPolicy.retryBudget.budgetInterval",
         "ServiceEntry spec.addresses[0]",
         "Sidecar spec.ingress[0].defaultEndpoint",

@@ -292,8 +292,8 @@ def test_silent_peers_are_probed_as_the_rule_says(monkeypatch: pytest.MonkeyPatc
 
 def test_a_context_is_made_once() -> None:
     mesh = mesh_of(simple(sni="x.example"))
-    first = mesh.plane.origination.context(simple(sni="x.example"), http=True, named=True)
-    second = mesh.plane.origination.context(simple(sni="x.example"), http=True, named=True)
+    first = mesh.plane.origination.context(simple(sni="x.example"), protocols=("http/1.1",), named=True)
+    second = mesh.plane.origination.context(simple(sni="x.example"), protocols=("http/1.1",), named=True)
     assert isinstance(first, ssl.SSLContext)
     assert first is second
     assert mesh.plane.state("a").cluster(CLUSTER) is not None

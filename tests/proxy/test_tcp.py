@@ -7,7 +7,7 @@ import pytest
 from devmesh.model.port import Protocol
 from devmesh.snapshot.proxy import Target, TcpRoute
 from devmesh.snapshot.route import Weighted
-from tests.proxy.meshes import CLUSTER, App, End, Mesh, cluster, endpoint, snapshot
+from tests.proxy.meshes import CLUSTER, App, Mesh, cluster, endpoint, snapshot
 
 PLAIN = snapshot(inbound=Protocol.TCP)
 SECURE = snapshot(inbound=Protocol.TCP, clusters=(cluster(endpoint(mtls=True)),))
@@ -204,14 +204,6 @@ def test_an_unknown_port_whose_client_waits_is_tcp_after_a_moment() -> None:
     server.connection.send(b"220 ready\r\n")
     mesh.reactor.settle()
     assert client.data == b"220 ready\r\n"
-
-
-def test_http_2_is_carried_as_it_is() -> None:
-    mesh = Mesh(snapshot(inbound=Protocol.HTTP2), App(b"settings"))
-    stranger: End = mesh.stranger()
-    stranger.connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    mesh.reactor.settle()
-    assert stranger.data == b"settings"
 
 
 def test_what_comes_along_with_the_end_of_the_handshake_is_not_lost() -> None:
