@@ -62,6 +62,7 @@ from devmesh.runtime.network.privilege import missing_capabilities
 from devmesh.runtime.pods.backend import Backend
 from devmesh.runtime.process.backend import ProcessBackend
 from devmesh.runtime.process.images import Programs
+from devmesh.runtime.proxy_container import ProxyContainers
 from devmesh.runtime.runtime import Runtime
 from devmesh.security.ca import LIFETIME, CertificateAuthority
 from devmesh.security.contexts import Certificates
@@ -270,6 +271,7 @@ class Mesh:
             trust_domain=self._trust,
             config_maps=self._certificates_for_all(),
             inject_all=spec.injection == "all",
+            proxies=ProxyContainers(self.fabric, self._ca.roots_pem),
         )
 
     def _certificates_for_all(self) -> dict[str, dict[str, str]]:

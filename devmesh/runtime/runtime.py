@@ -32,6 +32,7 @@ from devmesh.runtime.pods.kubelet import Kubelet
 from devmesh.runtime.pods.logs import ContainerLog, read_log
 from devmesh.runtime.pods.node import AccessLog, Configured, Node
 from devmesh.runtime.pods.pod import PodRunner, pod_folder
+from devmesh.runtime.proxy_container import ProxyContainers
 from devmesh.snapshot.network import MARK_PROXY, Dialer
 
 KUBERNETES_VERSION = "v1.37.0"  # as the API says of itself
@@ -50,6 +51,7 @@ class Runtime:
         state_dir: The mesh's folder; ``pods/`` and ``volumes/`` in it are the runtime's.
         config_maps: Kept in every namespace: ``kube-root-ca.crt``, ``istio-ca-root-cert``.
         inject_all: The mesh file's ``injection: all``.
+        proxies: Runs commands in ``istio-proxy``; None: there they are refused.
         clock: Seconds since the epoch.
     """
 
@@ -67,8 +69,10 @@ class Runtime:
         domain: str = "cluster.local",
         config_maps: Mapping[str, Mapping[str, str]] | None = None,
         inject_all: bool = False,
+        proxies: ProxyContainers | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._proxies = proxies
         self.instances = Instances()
         self.events = Events(store)
         self._store = store
@@ -158,6 +162,9 @@ class Runtime:
     async def exec(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool, tty: bool
     ) -> ExecSession:
+        if container == PROXY and self._proxies is not None and (found := self._meshed(namespace, pod)):
+            folder = pod_folder(self._node.pods, found) / "istio-proxy"
+            return await self._proxies.exec(found.uid, pod, folder, command, stdin=stdin, tty=tty)
         runner = self._container(namespace, pod, container)
         if runner.container is None:
             raise NotRunning(f"container {container!r} in pod {pod!r} is not running")
@@ -177,6 +184,11 @@ class Runtime:
             sock.close()
             raise
         return trio.SocketStream(sock)
+
+    def _meshed(self, namespace: str, pod: str) -> Stored | None:
+        """Return a pod that has a proxy."""
+        stored = self._store.get(POD, namespace, pod)
+        return stored if stored is not None and is_meshed(stored.raw) else None
 
     def _pod(self, namespace: str, pod: str) -> PodRunner:
         runner = self._kubelet.find(namespace, pod)

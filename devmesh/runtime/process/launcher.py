@@ -246,13 +246,14 @@ class Tree:
         os.chdir("/")
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file such as /etc/hosts, in place of the host's."""
+        """Write a file such as /etc/hosts, in place of the host's; a script may be executed."""
         try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             if os.path.lexists(path):
                 os.unlink(path)
             with open(path, "wb") as file:
                 file.write(content)
-            os.chmod(path, 0o644)
+            os.chmod(path, 0o755 if content.startswith(b"#!") else 0o644)
         except OSError as problem:
             raise Failed("root", problem.errno or 0, f"write {path}: {problem.strerror}") from problem
 
