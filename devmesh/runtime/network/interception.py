@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from devmesh.runtime.network import nftables
 from devmesh.runtime.network.addresses import AddressPool
@@ -21,8 +21,15 @@ from devmesh.runtime.network.netlink import Netlink
 from devmesh.runtime.network.pod import NameServer, NameSockets, PodNetwork
 from devmesh.runtime.network.rules import TABLE, Ports, Surroundings, pod_rules
 from devmesh.runtime.network.selection import Network, Selection
-from devmesh.runtime.network.sockets import SocketMaker, marked, open_datagram, open_listener
-from devmesh.snapshot.network import DNS_PORT, INBOUND_PORT, MARK_PROXY, OUTBOUND_PORT, Capture
+from devmesh.runtime.network.sockets import SocketMaker, marked, marked_at, open_datagram, open_listener
+from devmesh.snapshot.network import (
+    DNS_PORT,
+    INBOUND_PORT,
+    INBOUND_SOURCE,
+    MARK_PROXY,
+    OUTBOUND_PORT,
+    Capture,
+)
 
 _AT_ONCE = 50  # Services' addresses that a new pod waits for: 2 ms; the others follow
 
@@ -167,7 +174,7 @@ class Interceptor:
                     pod.namespace,
                     tuple(datagrams),
                     tuple(listeners),
-                    partial(marked, make, MARK_PROXY) if pod.adopted else socket_at_home,
+                    _upstream(make, nameservers) if pod.adopted else socket_at_home,
                     nameservers,
                     host="" if pod.adopted else self.addresses.gateway(4),
                 )
@@ -181,6 +188,18 @@ def socket_at_home(family: int, kind: int) -> socket.socket:
     made = socket.socket(family, kind)
     made.setblocking(False)
     return made
+
+
+def _upstream(make: SocketMaker, nameservers: tuple[str, ...]) -> SocketMaker:
+    """Return what makes the sockets that ask a container's own resolver.
+
+    They have a source of their own. The kernel remembers for each source address, port and target whether
+    it was translated: a query of the application from a port that one of ours has just had would go the
+    way of ours (past us, to a resolver that knows nothing of the mesh), and the other way about.
+    """
+    if nameservers and all(ip_address(server).is_loopback for server in nameservers):
+        return partial(marked_at, INBOUND_SOURCE, make, MARK_PROXY)
+    return partial(marked, make, MARK_PROXY)
 
 
 def _listen_near(make: SocketMaker, address: str, port: int) -> socket.socket:

@@ -90,5 +90,17 @@ def marked(make: SocketMaker, mark: int, family: int, kind: int) -> socket.socke
     return made
 
 
+def marked_at(address: str, make: SocketMaker, mark: int, family: int, kind: int) -> socket.socket:
+    """Make a socket whose packets carry `mark` and, by IPv4, come from `address`."""
+    made = marked(make, mark, family, kind)
+    try:
+        if family == socket.AF_INET:
+            made.bind((address, 0))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)

@@ -479,7 +479,9 @@ def load(url: str, seconds: float) -> list:
     while time.time() < end:
         at = time.time()
         answer = http(url)
-        pod = json.loads(answer["body"])["pod"] if answer["status"] == 200 else answer.get("error", "")
+        pod = (
+            json.loads(answer["body"])["pod"] if answer["status"] == 200 else str(answer.get("said", answer))
+        )
         found.append([at, answer["status"], pod])
         time.sleep(0.002)
     return found

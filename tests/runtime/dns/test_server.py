@@ -425,3 +425,44 @@ async def test_a_containers_own_resolver_is_asked_from_inside(nursery: trio.Nurs
     made.close()
     engine.close()
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.netns
+async def test_a_containers_query_is_ours_whatever_port_we_have_asked_its_resolver_from(
+    nursery: trio.Nursery,
+) -> None:
+    """The kernel remembers how a packet of some source to some target was led, and leads the next one so."""
+    namespaces = InlineNamespaces()
+    server = DnsServer(SnapshotFeed(MESH))
+    engine, fabric = Fabric(InlineNamespaces()), Fabric(namespaces, names=server)
+    await nursery.start(server.run)
+    await nursery.start(fabric.run)
+    container = engine.create("web", gateway=True, meshed=False)
+    fabric.adopt("web", container.netns_path, nameservers=("127.0.0.11",), namespace="default")
+    resolver = namespaces.socket(container.netns_fd, socket.AF_INET, socket.SOCK_DGRAM)
+    resolver.bind(("127.0.0.11", 53))
+    asked_from: list[int] = []
+
+    async def ask(name: str, port: int = 0) -> list[str]:
+        made = namespaces.socket(container.netns_fd, socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind(("127.0.0.1", port))
+        with trio.socket.from_stdlib_socket(made) as client, trio.fail_after(5):
+            await client.connect(("127.0.0.11", 53))
+            await client.send(question(name))
+            return texts(await client.recv(4096))
+
+    async def answer() -> None:
+        with trio.socket.from_stdlib_socket(resolver) as sock:
+            while True:
+                packet, client = await sock.recvfrom(4096)
+                asked_from.append(client[1])
+                await sock.sendto(answer_with("192.0.2.7")(DNSRecord.parse(packet)), client)
+
+    nursery.start_soon(answer)
+    try:
+        for _ in range(4):
+            assert await ask("example.com") == ["192.0.2.7"]
+        assert [await ask("reviews", port) for port in tuple(asked_from)] == [["240.240.0.1"]] * 4
+    finally:
+        engine.close()
+        nursery.cancel_scope.cancel()
