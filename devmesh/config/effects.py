@@ -47,8 +47,6 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("networking.istio.io", "Gateway"): {
         "spec.servers[].defaultEndpoint": "as in Istio, which does not implement it",
         "spec.servers[].port.targetPort": "it is deprecated in Istio",
-        "spec.servers[].tls.caCrl": "",
-        "spec.servers[].tls.tlsCertificates": "",
         "spec.servers[].tls.insecureSkipVerify": "",
     },
     ("networking.istio.io", "ServiceEntry"): {"spec.endpoints[].network": "there is one network"},

@@ -16,7 +16,7 @@ from devmesh.config.documents.destinationrule import (
     TcpKeepalive,
 )
 from devmesh.config.documents.message import Message, set_fields
-from devmesh.config.documents.scalars import Duration
+from devmesh.config.documents.scalars import Duration, UInt32
 from devmesh.config.documents.virtualservice import HTTPRetry
 from devmesh.config.problems import NO_EFFECT, Cause, Path, invalid
 from devmesh.config.typed import convert
@@ -52,12 +52,25 @@ class Tracing(Message, frozen=True, kw_only=True):
     opencensus_agent: Any = None
 
 
+class GatewayTopology(Message, frozen=True, kw_only=True):
+    """What stands before the gateways."""
+
+    num_trusted_proxies: UInt32 = 0
+    forward_client_cert_details: (
+        Literal[
+            "UNDEFINED", "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
+        ]
+        | None
+    ) = None
+    proxy_protocol: dict[str, Any] | None = None
+
+
 class ProxyConfig(Message, frozen=True, kw_only=True):
     """Defaults of the proxies."""
 
     tracing: Tracing | None = None
     proxy_metadata: dict[str, str] = field(default_factory=dict)
-    gateway_topology: Any = None
+    gateway_topology: GatewayTopology | None = None
     hold_application_until_proxy_starts: bool | None = None
     termination_drain_duration: Duration | None = None
     drain_duration: Duration | None = None

@@ -56,7 +56,8 @@ class Instance:
     proxy. `addresses` are the pod's own, the IPv4 one first. An instance that is not `ready`
     gets no new requests. One that is not `meshed` has no proxy: it is called in plain text and
     proves no identity. `gateway` marks istio-ingressgateway and its like, which are proxies
-    alone, with no application behind them. One that is `ending` has been told to stop.
+    alone, with no application behind them; `proxy_config` is what its pod says of its proxy (the
+    annotation ``proxy.istio.io/config``: YAML). One that is `ending` has been told to stop.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Instance:
     gateway: bool = False
     ports: Mapping[str, int] = field(default_factory=dict, hash=False)
     locality: str = ""
+    proxy_config: str = ""
     ending: bool = False
 
     @property

@@ -38,11 +38,12 @@ from devmesh.pilot.routes import Compiling
 from devmesh.pilot.settings import LocalPorts, Settings
 from devmesh.pilot.sidecar_ingress import Sidecar, server_tls
 from devmesh.pilot.swaps import Swaps
+from devmesh.pilot.topology import topology_of
 from devmesh.pilot.virtual_services import VirtualServices
 from devmesh.pilot.visibility import View, selectors_in_use, sidecar_for, view_of
 from devmesh.pilot.workload_entries import WorkloadEntries
 from devmesh.snapshot.cluster import NO_LIMITS, Limits
-from devmesh.snapshot.proxy import GatewayListener, Outbound, Proxy, ServerTls
+from devmesh.snapshot.proxy import GatewayListener, Outbound, Proxy, ServerTls, Topology
 from devmesh.snapshot.snapshot import Snapshot
 
 
@@ -184,14 +185,17 @@ class _Compilation:
             accepted = inbound(instance, self._serving(instance, behind, view), self.memo)
             parts = (instance, outbound, accepted)
             return self.memo.get(("proxy", instance.id), parts, Proxy, *parts)
-        listeners = self._gateways(view).listeners(instance, behind)
+        listeners = self._gateways(view).listeners(instance, behind, outbound.clusters)
+        topology = topology_of(instance, self.settings.topology, self.store, self.problems)
+        topology = self.memo.same(("topology", instance.id), topology)
         return self.memo.get(
             ("proxy", instance.id),
-            (instance, outbound, listeners),
+            (instance, outbound, listeners, topology),
             _gateway_proxy,
             instance,
             outbound,
             listeners,
+            topology,
         )
 
     def _limits(self, view: View, entry: Entry, port: int) -> Limits:
@@ -216,7 +220,7 @@ class _Compilation:
 
     def _server_tls(self, instance: Instance, sidecar: Sidecar, index: int) -> ServerTls:
         pod = self.store.get(kinds.POD, instance.namespace, instance.pod)
-        return server_tls(sidecar, index, instance, ProxyFiles(self.store, pod), self.problems)
+        return server_tls(sidecar, index, instance, ProxyFiles(self.store, pod, instance), self.problems)
 
     def _outbound(self, view: View) -> Outbound:
         entries = self.registry.seen_by(view)
@@ -271,5 +275,7 @@ class _Compilation:
         ).findings()
 
 
-def _gateway_proxy(instance: Instance, outbound: Outbound, listeners: tuple[GatewayListener, ...]) -> Proxy:
-    return Proxy(instance, outbound, gateway=listeners)
+def _gateway_proxy(
+    instance: Instance, outbound: Outbound, listeners: tuple[GatewayListener, ...], topology: Topology
+) -> Proxy:
+    return Proxy(instance, outbound, gateway=listeners, topology=topology)

@@ -22,6 +22,7 @@ class Pem:
     certificate: str = ""
     key: str = field(default="", repr=False)
     ca: str = ""
+    crl: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Credentials:
             ca = other.get("cacert") or other.get("ca.crt") or b""
         if not certificate and not ca:
             return None
-        return Pem(_text(certificate), _text(key), _text(ca))
+        return Pem(_text(certificate), _text(key), _text(ca), _text(data.get("ca.crl") or b""))
 
     def authority(self, namespace: str, name: str) -> str:
         """Return the certificates to trust that a Secret or ConfigMap holds; empty where there are none."""

@@ -14,11 +14,13 @@ from devmesh.pilot.resources import Loaded
 from devmesh.pilot.routes import Compiling, Place, routes_of, takes_all
 from devmesh.pilot.virtual_services import VirtualService, VirtualServices
 from devmesh.pilot.visibility import View
-from devmesh.snapshot.route import Redirect, Route, RouteTable, VirtualHost
+from devmesh.snapshot.match import Exact
+from devmesh.snapshot.route import Match, Redirect, Route, RouteTable, VirtualHost
 
 Kind = Literal["http", "tls", "tcp"]
 
 _PASSED_ON = ("PASSTHROUGH", "AUTO_PASSTHROUGH")
+_PLAIN = Match(scheme=Exact("http"))
 _HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 
 
@@ -132,14 +134,15 @@ class _Host:
     redirect: Route | None = None
 
     def virtual_host(self, host: str) -> VirtualHost:
-        """Istio: httpsRedirect sends everything to https, whatever the routes say."""
-        routes = (self.redirect,) if self.redirect else tuple(_ordered(self.routes))
-        return VirtualHost(f"{host}:{self.number}", (host,), routes)
+        """Istio: httpsRedirect sends all of plain HTTP to https, whatever the routes say; what a trusted
+        proxy before the gateway got by https is not redirected."""
+        first = (self.redirect,) if self.redirect else ()
+        return VirtualHost(f"{host}:{self.number}", (host,), (*first, *_ordered(self.routes)))
 
 
 def _to_https(server: BoundServer) -> Route:
     origin = server.gateway.origin(f"spec.servers[{server.index}].tls.httpsRedirect")
-    return Route(redirect=Redirect(scheme="https"), origin=origin)
+    return Route(matches=(_PLAIN,), redirect=Redirect(scheme="https"), origin=origin)
 
 
 def _add(hosts: dict[str, _Host], server: BoundServer, vs: VirtualService, context: Context) -> None:
@@ -148,7 +151,7 @@ def _add(hosts: dict[str, _Host], server: BoundServer, vs: VirtualService, conte
         return
     place = Place(server.number, context.view, server.name, server.server.tls is not None)
     routes = routes_of(vs, place, context.compiling)
-    for host in common if routes else ():
+    for host in common:
         known = hosts.setdefault(host, _Host(server.number))
         known.routes.extend(route for route in routes if route not in known.routes)
         if server.redirects:

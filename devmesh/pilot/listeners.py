@@ -166,18 +166,20 @@ class Listeners:
 
     def _tcp(self, entry: Entry, port: Port, sni: tuple[str, ...]) -> tuple[TcpRoute, ...]:
         """Return the routes of one service's port: the rules', or else its own."""
-        place, addresses = Place(port.number, self.view), entry.service.addresses
+        place = Place(port.number, self.view)
         found: list[TcpRoute] = []
         for vs in self.virtual_services.all_for(entry.host, self.view):
             with self.problems.contained(vs.loaded.stored):
                 if port.protocol in _TLS:
-                    found.extend(tls_routes(vs, place, addresses, self.compiling))
-                elif not found:  # the first that applies
-                    found.extend(tcp_routes(vs, place, addresses, self.compiling))
-        if not found:
-            return (default_tcp_route(entry, port.number, sni),)
-        # Istio: with tls rules nothing is left of the service's own route; other names pass through.
-        return (*found, self._rest()) if port.protocol in _TLS and not sni else tuple(found)
+                    found.extend(tls_routes(vs, place, self.compiling))
+                elif all(route.subnets for route in found):  # up to one that takes every connection
+                    found.extend(tcp_routes(vs, place, self.compiling))
+        if port.protocol in _TLS and found:
+            # Istio: with tls rules nothing is left of the service's own route; other names pass through.
+            return tuple(found) if sni else (*found, self._rest())
+        if all(route.subnets for route in found):
+            found.append(default_tcp_route(entry, port.number, sni))
+        return tuple(found)
 
     def _rest(self) -> TcpRoute:
         return _to(self.view.unknown) if self.view.allow_any else _TO_BLACK_HOLE

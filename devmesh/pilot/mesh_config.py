@@ -15,6 +15,7 @@ from devmesh.pilot import actions
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.settings import Settings
+from devmesh.pilot.topology import topology
 from devmesh.pilot.traffic_policies import keepalive
 from devmesh.snapshot.snapshot import MeshSettings
 from devmesh.traffic.retry import DEFAULT
@@ -70,6 +71,7 @@ def _translated(config: MeshConfig) -> Settings:
         keepalive=keepalive(config.tcp_keepalive, None),
         pool=config.default_traffic_policy.connection_pool if config.default_traffic_policy else None,
         outlier=config.default_traffic_policy.outlier_detection if config.default_traffic_policy else None,
+        topology=topology(config.default_config),
         service_export_to=config.default_service_export_to or defaults.service_export_to,
         virtual_service_export_to=config.default_virtual_service_export_to
         or defaults.virtual_service_export_to,

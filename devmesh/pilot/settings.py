@@ -10,6 +10,7 @@ from devmesh.config.documents.destinationrule import (
     OutlierDetection,
 )
 from devmesh.snapshot.cluster import Keepalive
+from devmesh.snapshot.proxy import Topology
 from devmesh.snapshot.route import Retry
 from devmesh.snapshot.snapshot import MeshSettings
 from devmesh.traffic.retry import DEFAULT
@@ -52,6 +53,7 @@ class Settings:
     keepalive: Keepalive | None = None
     pool: ConnectionPoolSettings | None = None  # where no rule has one
     outlier: OutlierDetection | None = None  # likewise
+    topology: Topology = field(default_factory=Topology)
     service_export_to: tuple[str, ...] = ("*",)
     virtual_service_export_to: tuple[str, ...] = ("*",)
     destination_rule_export_to: tuple[str, ...] = ("*",)

@@ -13,9 +13,10 @@ from devmesh.snapshot.proxy import MtlsMode, Proxy, Target, TcpRoute
 from devmesh.snapshot.route import Route, RouteTable, VirtualHost, Weighted
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.traffic.balancing import State, pick
+from devmesh.traffic.chains import best_route, best_server
 from devmesh.traffic.fault import abort_for, delay_for
 from devmesh.traffic.hashing import hashed, key_of
-from devmesh.traffic.routing import RequestHead, find_route, find_virtual_host, pick_destination
+from devmesh.traffic.routing import RequestHead, find_route, find_virtual_host, pick_destination, without_port
 
 Spoken = Literal["http", "tls", "tcp"]
 
@@ -143,10 +144,14 @@ def _at_gateway(
 ) -> Outcome:
     for listener in proxy.gateway:
         if port in (listener.port, listener.target_port, listener.local_port):
-            if head is not None and listener.routes is not None:
-                return _http(snapshot, proxy, listener.routes, head, draw, state, None)
+            table, routes = listener.routes, listener.tcp
+            if listener.tls and (ended := best_server(listener.tls, (sni or _name(head)).lower())):
+                table, routes = ended.routes, ended.tcp
+                head = _by_https(head) if head is not None else None
+            if head is not None and table is not None:
+                return _http(snapshot, proxy, table, head, draw, state, None)
             spoken: Spoken = "tls" if sni else "tcp"
-            return _opaque(snapshot, proxy, listener.tcp, spoken, sni, draw, state, None)
+            return _opaque(snapshot, proxy, routes, spoken, sni, draw, state, None)
     return Outcome(flags="NR", refused=True)  # nothing listens
 
 
@@ -207,27 +212,32 @@ def _opaque(
 ) -> Outcome:
     if not routes and dialled is not None:
         routes = (TcpRoute((Weighted(proxy.outbound.unknown),)),)
-    for route in routes:
-        if not route.sni or (spoken == "tls" and any(_serves(pattern, sni) for pattern in route.sni)):
-            name = pick_destination(route.destinations, draw).cluster
-            cluster = proxy.outbound.clusters.get(name)
-            sent = _send(snapshot, cluster, name, draw, state, dialled, _hash(proxy, cluster, None))
-            return Outcome(
-                None,
-                sent.flags,
-                cluster=name,
-                endpoint=sent.endpoint,
-                address=sent.address,
-                mtls=sent.mtls,
-                refused=sent.refused or bool(sent.status),
-                origin=route.origin,
-            )
-    return Outcome(flags="NR", refused=True)
+    served = tuple(route for route in routes if spoken == "tls" or not route.sni)
+    route = best_route(served, sni.lower(), dialled[0] if dialled else "", is_mesh=True)
+    if route is None:
+        return Outcome(flags="NR", refused=True)
+    name = pick_destination(route.destinations, draw).cluster
+    cluster = proxy.outbound.clusters.get(name)
+    sent = _send(snapshot, cluster, name, draw, state, dialled, _hash(proxy, cluster, None))
+    return Outcome(
+        None,
+        sent.flags,
+        cluster=name,
+        endpoint=sent.endpoint,
+        address=sent.address,
+        mtls=sent.mtls,
+        refused=sent.refused or bool(sent.status),
+        origin=route.origin,
+    )
 
 
-def _serves(pattern: str, sni: str) -> bool:
-    name = sni.lower()
-    return pattern in ("*", name) or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+def _by_https(head: RequestHead) -> RequestHead:
+    return RequestHead(head.method, head.path, head.authority, "https", head.headers)
+
+
+def _name(head: RequestHead | None) -> str:
+    """Return the server name of a client that asks for what the request's authority says."""
+    return without_port(head.authority) if head is not None else ""
 
 
 def _send(

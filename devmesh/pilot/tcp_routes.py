@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address, ip_network
 
 from devmesh.config.documents.virtualservice import (
     Destination,
@@ -14,37 +13,42 @@ from devmesh.config.documents.virtualservice import (
 from devmesh.pilot.clusters import cluster_name
 from devmesh.pilot.registry import Entry
 from devmesh.pilot.routes import Compiling, Place, destination_cluster, is_caller
-from devmesh.pilot.virtual_services import VirtualService, gateway_name
+from devmesh.pilot.virtual_services import MESH, VirtualService, gateway_name
 from devmesh.snapshot.proxy import TcpRoute
 from devmesh.snapshot.route import Weighted
 
 
-def tcp_routes(
-    vs: VirtualService, place: Place, addresses: Sequence[str], compiling: Compiling
-) -> tuple[TcpRoute, ...]:
-    """Return a VirtualService's first ``tcp`` route that applies at a place; none where none does."""
+def tcp_routes(vs: VirtualService, place: Place, compiling: Compiling) -> Iterator[TcpRoute]:
+    """Yield a VirtualService's ``tcp`` routes that apply at a place, up to one that takes every connection.
+
+    Istio: at a gateway the first that applies takes everything, whatever its subnets.
+    """
     for index, rule in enumerate(vs.loaded.spec.tcp):
-        blocks: Sequence[L4MatchAttributes | None] = rule.match or (None,)
-        if any(block is None or _applies(block, vs, place, addresses) for block in blocks):
-            origin = vs.loaded.origin(f"spec.tcp[{index}]")
-            return (TcpRoute(_weighted(rule.route, vs, place, compiling), origin=origin),)
-    return ()
+        blocks = [block for block in rule.match if _applies(block, vs, place)]
+        if rule.match and not blocks:
+            continue
+        everything = place.gateway != MESH or not all(block.destination_subnets for block in blocks)
+        subnets: dict[str, None] = {}
+        for block in () if everything else blocks:
+            subnets.update(dict.fromkeys(block.destination_subnets))
+        origin = vs.loaded.origin(f"spec.tcp[{index}]")
+        yield TcpRoute(_weighted(rule.route, vs, place, compiling), (), origin, tuple(subnets))
+        if not subnets:
+            return
 
 
-def tls_routes(
-    vs: VirtualService, place: Place, addresses: Sequence[str], compiling: Compiling
-) -> Iterator[TcpRoute]:
-    """Yield a VirtualService's ``tls`` routes at a place, each with the server names that it takes."""
+def tls_routes(vs: VirtualService, place: Place, compiling: Compiling) -> Iterator[TcpRoute]:
+    """Yield a VirtualService's ``tls`` routes at a place, one for each match block that applies."""
     for index, rule in enumerate(vs.loaded.spec.tls):
-        names = tuple(
-            name.lower()
-            for block in rule.match
-            if _applies(block, vs, place, addresses)
-            for name in block.sni_hosts
-        )
-        if names:
-            origin = vs.loaded.origin(f"spec.tls[{index}]")
-            yield TcpRoute(_weighted(rule.route, vs, place, compiling), names, origin)
+        for number, block in enumerate(rule.match):
+            if not block.sni_hosts or not _applies(block, vs, place):
+                continue
+            yield TcpRoute(
+                _weighted(rule.route, vs, place, compiling),
+                tuple(name.lower() for name in block.sni_hosts),
+                vs.loaded.origin(f"spec.tls[{index}].match[{number}]"),
+                block.destination_subnets if place.gateway == MESH else (),
+            )
 
 
 def default_tcp_route(entry: Entry, port: int, sni: tuple[str, ...] = ()) -> TcpRoute:
@@ -52,25 +56,14 @@ def default_tcp_route(entry: Entry, port: int, sni: tuple[str, ...] = ()) -> Tcp
     return TcpRoute((Weighted(cluster_name(port, "", entry.host)),), sni, entry.origin)
 
 
-def _applies(
-    block: L4MatchAttributes | TLSMatchAttributes,
-    vs: VirtualService,
-    place: Place,
-    addresses: Sequence[str],
-) -> bool:
+def _applies(block: L4MatchAttributes | TLSMatchAttributes, vs: VirtualService, place: Place) -> bool:
+    """Istio: at a gateway the port and the gateway decide alone."""
     if block.port and block.port != place.port:
-        return False
-    if block.destination_subnets and not _inside(block.destination_subnets, addresses):
         return False
     gateways = {gateway_name(name, vs.namespace) for name in block.gateways}
     if gateways and place.gateway not in gateways:
         return False
-    return is_caller(block.source_labels, block.source_namespace, place.view)
-
-
-def _inside(subnets: Sequence[str], addresses: Sequence[str]) -> bool:
-    networks = [ip_network(subnet, strict=False) for subnet in subnets]
-    return any(ip_address(address) in network for address in addresses for network in networks)
+    return place.gateway != MESH or is_caller(block.source_labels, block.source_namespace, place.view)
 
 
 def _weighted(

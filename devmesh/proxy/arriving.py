@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from devmesh.model.port import Protocol
@@ -18,16 +19,18 @@ from devmesh.proxy.session import TcpSession
 from devmesh.proxy.side import Side
 from devmesh.proxy.sniffing import FirstBytes
 from devmesh.proxy.sockets import text_of
-from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, Limits
+from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, Limits, TlsMode, UpstreamTls
 from devmesh.snapshot.proxy import Proxy, Target, TcpRoute
 from devmesh.snapshot.route import RouteTable
 from devmesh.telemetry.record import Record
 from devmesh.traffic.balancing import pick
+from devmesh.traffic.chains import best_route
 from devmesh.traffic.hashing import hashed
 from devmesh.traffic.routing import pick_destination
 
 PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
 _NO_LIMITS = Limits()
+_AS_IT_IS = UpstreamTls(TlsMode.DISABLE)
 _BY_NAME = (Protocol.TLS, Protocol.HTTPS)
 
 
@@ -156,17 +159,22 @@ class TcpArrival:
     ) -> None:
         self._plane, self._proxy, self._connection = plane, proxy, connection
         self._original, self._server_name = original, server_name
+        self._passed_on = False
 
     def route(self, routes: tuple[TcpRoute, ...], first: bytes) -> None:
-        """Take the first of `routes` that accepts the name asked for."""
-        name = self._server_name
-        for route in routes:
-            if not route.sni or any(_covers(pattern, name) for pattern in route.sni):
-                weighted = pick_destination(route.destinations, self._plane.draw())
-                self.to(weighted.cluster, first, route)
-                return
+        """Take the one of `routes` that fits the connection best."""
+        address = self._original[0] if self._original else ""
+        route = best_route(routes, self._server_name, address)
+        if route is not None:
+            self.take(route, first)
+            return
         session = TcpSession(self._plane, self._connection, self._record(None, None, None), _NO_LIMITS)
         session.fail("NR", details="filter_chain_not_found")
+
+    def take(self, route: TcpRoute, first: bytes) -> None:
+        """Go to one of a route's destinations."""
+        self._passed_on = route.mesh_only
+        self.to(pick_destination(route.destinations, self._plane.draw()).cluster, first, route)
 
     def to(self, name: str, first: bytes, route: TcpRoute | None = None) -> None:
         """Go to a cluster."""
@@ -182,6 +190,8 @@ class TcpArrival:
         state = plane.state(proxy.instance.id).cluster(name)
         if state.used is not cluster:
             state.use(cluster)
+        if self._passed_on:  # mutual TLS that goes on as it is (Istio: the clusters of SNI-DNAT)
+            cluster = replace(cluster, name=self._server_name, tls=_AS_IT_IS)
         endpoint: Endpoint | None
         if cluster.kind is ClusterKind.ORIGINAL_DST:
             original = self._original
@@ -266,12 +276,6 @@ class TcpArrival:
                 record.destination_principal = str(endpoint.identity or "")
         record.origin = route.origin if route else None
         return record
-
-
-def _covers(pattern: str, name: str) -> bool:
-    if pattern == "*" or pattern == name:
-        return True
-    return pattern.startswith("*") and name.endswith(pattern[1:]) and len(name) > len(pattern) - 1
 
 
 Then = Callable[[Connection], None]

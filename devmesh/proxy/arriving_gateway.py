@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 
-from devmesh.model.host import matches
-from devmesh.model.port import Protocol
 from devmesh.proxy.arriving import TcpArrival, Terminated, serve
-from devmesh.proxy.client_hello import Kind, kind_of, read_client_hello
+from devmesh.proxy.client_hello import ClientHello, Kind, kind_of, read_client_hello
+from devmesh.proxy.forwarded import client_certificate
 from devmesh.proxy.outbound import ClientSide
 from devmesh.proxy.plane import Plane
+from devmesh.proxy.proxy_protocol import read_header
 from devmesh.proxy.reactor import Connection
 from devmesh.proxy.sniffing import FirstBytes
 from devmesh.proxy.tls import TlsConnection
-from devmesh.security.contexts import load_chain
+from devmesh.security.contexts import ALPN_MESH
+from devmesh.security.pem import BadCertificate, complaint, server_context
 from devmesh.snapshot.proxy import GatewayListener, Proxy, ServerTls
 from devmesh.snapshot.route import RouteTable
+from devmesh.traffic.chains import best_route, best_server, name_rank
+
+_ASKING = ("MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL")  # for the client's certificate
+_OFFERED = ("h2", "http/1.1")
+_HTTP2 = ("h2", "istio-h2")
 
 
-def listener_of(proxy: Proxy, target_port: int) -> GatewayListener | None:
-    return next((each for each in proxy.gateway if each.target_port == target_port), None)
+def listener_of(proxy: Proxy, target_port: int, bind: str = "") -> GatewayListener | None:
+    wanted = (target_port, bind)
+    return next((each for each in proxy.gateway if (each.target_port, each.bind) == wanted), None)
 
 
 class GatewayArrival:
@@ -30,21 +38,40 @@ class GatewayArrival:
         self._listener, self._connection = listener, connection
 
     def start(self) -> None:
+        if self._proxy.topology.proxy_protocol:
+            FirstBytes(self._plane.reactor, self._connection, self._introduced)
+        else:
+            self._begin(b"")
+
+    def _introduced(self, data: bytes, over: bool) -> bool:
+        """Envoy: a connection without a PROXY header is closed."""
+        try:
+            header = read_header(data)
+        except ValueError:
+            self._connection.abort()
+            return True
+        if header is None:
+            return False
+        if header.remote is not None:
+            self._connection.show(remote=header.remote, local=header.local)
+        self._begin(data[header.size :])
+        return True
+
+    def _begin(self, first: bytes) -> None:
         listener = self._listener
         if listener.tls or any(route.sni for route in listener.tcp):
-            FirstBytes(self._plane.reactor, self._connection, self._greeted)
+            FirstBytes(self._plane.reactor, self._connection, self._greeted, first=first)
         elif listener.protocol.is_http:
-
-            def sniffed(data: bytes, over: bool) -> bool:
-                kind = kind_of(data)
-                if kind is None and not over:
-                    return False
-                self._http(self._connection, "", "", kind, data)
-                return True
-
-            FirstBytes(self._plane.reactor, self._connection, sniffed)
+            FirstBytes(self._plane.reactor, self._connection, self._spoken, first=first)
         else:
-            self._tcp(self._connection, b"", "")
+            self._tcp(self._connection, first, "")
+
+    def _spoken(self, data: bytes, over: bool) -> bool:
+        kind = kind_of(data)
+        if kind is None and not over:
+            return False
+        self._http(self._connection, "", self._shared_table, kind, first=data)
+        return True
 
     def _greeted(self, data: bytes, over: bool) -> bool:
         if kind_of(data) is None and not over:
@@ -58,14 +85,23 @@ class GatewayArrival:
                 return False
             self._connection.abort()  # Envoy: no filter chain is found for what isn't TLS
             return True
-        tls = next((each for each in self._listener.tls if _serves(each, hello.server_name)), None)
-        if tls is not None:
-            self._terminate(tls, data, hello.server_name)
-        elif self._listener.tcp:
-            self._tcp(self._connection, data, hello.server_name)
+        self._pick(hello, data)
+        return True
+
+    def _pick(self, hello: ClientHello, data: bytes) -> None:
+        """Take the filter chain whose names fit best, whether TLS ends there or goes on."""
+        name = hello.server_name
+        tls = best_server(self._listener.tls, name)
+        ended = name_rank(tls.hosts, name) if tls is not None else None
+        route = best_route(self._listener.tcp, name, is_mesh=not ALPN_MESH.isdisjoint(hello.protocols))
+        passed = name_rank(route.sni, name) if route is not None else None
+        if tls is not None and ended is not None and (passed is None or ended >= passed):
+            self._terminate(tls, data, name)
+        elif route is not None:
+            arrival = TcpArrival(self._plane, self._proxy, self._connection, None, name)
+            arrival.take(route, data)
         else:
             self._connection.abort()
-        return True
 
     def _terminate(self, tls: ServerTls, data: bytes, name: str) -> None:
         plane = self._plane
@@ -77,42 +113,61 @@ class GatewayArrival:
 
         def verified(connection: Connection) -> None:
             assert isinstance(connection, TlsConnection)
-            if self._listener.protocol in (Protocol.HTTPS, Protocol.HTTP):
-                agreed = connection.session.selected_alpn_protocol()
-                kind = Kind.HTTP2 if agreed == "h2" else None
-                self._http(connection, name, _certificate(plane, tls, connection.session), kind, b"")
+            session = connection.session
+            if tls.rules.look_at_client and complaint(tls.rules, session):
+                connection.abort()
+            elif tls.routes is None:
+                arrival = TcpArrival(plane, self._proxy, connection, None, name)
+                arrival.route(tls.tcp, b"")
             else:
-                self._tcp(connection, b"", name)
+                kind = Kind.HTTP2 if session.selected_alpn_protocol() in _HTTP2 else None
+                self._http(connection, name, _own_table(self._listener, tls), kind, self._told(tls, session))
 
         waiting = Terminated(plane, verified)
         connection = TlsConnection(self._connection, waiting, context, server=True, first=data)
         waiting.of(connection)
         connection.start()
 
+    def _told(self, tls: ServerTls, session: ssl.SSLObject) -> str:
+        if tls.mode not in _ASKING:
+            return ""
+        own = str(self._proxy.instance.identity) if tls.mode == "ISTIO_MUTUAL" else ""
+        return client_certificate(self._plane.certificates, session, own)
+
     def _context(self, tls: ServerTls) -> ssl.SSLContext:
+        """Return the context of a server.
+
+        Raises:
+            OSError: Its secret is missing, or cannot be used.
+        """
         plane = self._plane
         if tls.mode == "ISTIO_MUTUAL":
             return plane.certificates.server(self._proxy.instance.identity)
-        made = plane.contexts.get(tls)
+        key = tls.secrets
+        made = plane.contexts.get(key)
         if made is None:
             try:
-                made = _make(tls)
-                if self._listener.protocol.is_http or self._listener.protocol is Protocol.HTTPS:
-                    made.set_alpn_protocols(["h2", "http/1.1"])
-            except (ssl.SSLError, ValueError) as error:
+                made = server_context(tls, _OFFERED if tls.routes is not None else ())
+            except (BadCertificate, ssl.SSLError, ValueError) as error:
                 made = error
-            plane.contexts[tls] = made
+            plane.contexts[key] = made
         if isinstance(made, Exception):
             raise OSError(str(made))
         return made
 
-    def _http(self, connection: Connection, name: str, xfcc: str, kind: Kind | None, first: bytes) -> None:
-        target_port = self._listener.target_port
+    def _shared_table(self, proxy: Proxy) -> RouteTable | None:
+        listener = listener_of(proxy, self._listener.target_port, self._listener.bind)
+        return listener.routes if listener else None
 
-        def table(proxy: Proxy) -> RouteTable | None:
-            listener = listener_of(proxy, target_port)
-            return listener.routes if listener else None
-
+    def _http(
+        self,
+        connection: Connection,
+        name: str,
+        table: Callable[[Proxy], RouteTable | None],
+        kind: Kind | None,
+        said: str = "",
+        first: bytes = b"",
+    ) -> None:
         side = ClientSide(
             self._plane,
             self._proxy,
@@ -121,8 +176,8 @@ class GatewayArrival:
             gateway=True,
             scheme="https" if self._listener.tls else "http",
             server_name=name,
-            xfcc=xfcc,
-            stat_prefix=f"outbound_0.0.0.0_{target_port}",
+            xfcc=said,
+            stat_prefix=f"outbound_{self._listener.bind or '0.0.0.0'}_{self._listener.target_port}",
         )
         serve(side, connection, kind, first)
 
@@ -130,31 +185,12 @@ class GatewayArrival:
         TcpArrival(self._plane, self._proxy, connection, None, name).route(self._listener.tcp, first)
 
 
-def _serves(tls: ServerTls, name: str) -> bool:
-    """Tell whether a server's hosts (maybe ``namespace/host``) cover the name asked for."""
-    hosts = [host.rpartition("/")[2].lower() for host in tls.hosts]
-    return not hosts or any(matches(host, name) for host in hosts)
+def _own_table(listener: GatewayListener, tls: ServerTls) -> Callable[[Proxy], RouteTable | None]:
+    """Return what finds a server's own routes (Istio: other servers' hosts are 404 on its connections)."""
+    target, bind, hosts = listener.target_port, listener.bind, tls.hosts
 
+    def table(proxy: Proxy) -> RouteTable | None:
+        found = listener_of(proxy, target, bind)
+        return next((each.routes for each in found.tls if each.hosts == hosts), None) if found else None
 
-def _make(tls: ServerTls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not tls.certificate_pem:
-        raise ValueError("it has no certificate")
-    load_chain(context, tls.certificate_pem + "\n" + tls.key_pem)
-    if tls.mode in ("MUTUAL", "OPTIONAL_MUTUAL"):
-        context.load_verify_locations(cadata=tls.ca_pem)
-        context.verify_mode = ssl.CERT_REQUIRED if tls.mode == "MUTUAL" else ssl.CERT_OPTIONAL
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context
-
-
-def _certificate(plane: Plane, tls: ServerTls, session: ssl.SSLObject) -> str:
-    """Return x-forwarded-client-cert's value for a client that showed a certificate (SANITIZE_SET)."""
-    if tls.mode not in ("MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"):
-        return ""
-    fingerprint = plane.certificates.peer_hash(session)
-    if not fingerprint:
-        return ""
-    identity = plane.certificates.peer_identity(session)
-    return f"Hash={fingerprint}" + (f";URI={identity}" if identity else "")
+    return table

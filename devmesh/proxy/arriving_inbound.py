@@ -104,13 +104,13 @@ class InboundArrival:
         plane, tls = self._plane, self._tls
         if tls is None:
             return plane.certificates.server(self._proxy.instance.identity)
-        made = plane.contexts.get(tls)
+        made = plane.contexts.get(tls.secrets)
         if made is None:
             try:
                 made = server_context(tls)
             except BadCertificate as error:
                 made = error
-            plane.contexts[tls] = made
+            plane.contexts[tls.secrets] = made
         if isinstance(made, Exception):
             raise OSError(str(made))
         return made

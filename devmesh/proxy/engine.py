@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 5.0  # seconds that a connection waits for its instance to be known
 _PRUNE_EVERY, _PRUNE_AFTER = 60.0, 0.2  # seconds
 
-_HOST = "127.0.0.1"
+_HOST, _ANY = "127.0.0.1", "0.0.0.0"
 
 Refused = Callable[[str, int, OSError], None]
 """Told of a gateway's port that cannot be listened on: instance, port, why."""
@@ -151,25 +151,23 @@ class Engine:
         self._open_admin(opened, instance)
         if opened.drained:
             return
-        wanted: dict[Place, int] = {}
+        wanted: dict[Place, tuple[int, str]] = {}
         for listener in proxy.gateway:
-            wanted["", listener.target_port] = listener.target_port
+            which = (listener.target_port, listener.bind)
+            wanted[False, listener.bind or _ANY, listener.target_port] = which
             if listener.local_port:
-                wanted[_HOST, listener.local_port] = listener.target_port
-            for place in listener.shown:
-                wanted[place] = listener.target_port
+                wanted[True, _HOST, listener.local_port] = which
+            for address, port in listener.shown:
+                wanted[True, address, port] = which
         opened.close_gateway(wanted)
-        for place, target in wanted.items():
+        for place, which in wanted.items():
             if place not in opened.gateway:
-                self._listen(opened, instance, place, target)
+                self._listen(opened, instance, place, which)
 
-    def _listen(self, opened: Opened, instance: str, place: Place, target: int) -> None:
-        address, port = place
+    def _listen(self, opened: Opened, instance: str, place: Place, which: tuple[int, str]) -> None:
+        on_host, address, port = place
         try:
-            if address:
-                made = self._listeners.listen(None, address, port)
-            else:
-                made = self._listeners.listen(instance, "0.0.0.0", port)
+            made = self._listeners.listen(None if on_host else instance, address, port)
         except OSError as error:
             if (instance, place) not in self._refused:  # say it once; try again with each snapshot
                 self._refused.add((instance, place))
@@ -178,13 +176,13 @@ class Engine:
         self._refused.discard((instance, place))
 
         def start(plane: Plane, proxy: Proxy, connection: Connection) -> None:
-            listener = listener_of(proxy, target)
+            listener = listener_of(proxy, *which)
             if listener is None:
                 connection.abort()
             else:
                 GatewayArrival(plane, proxy, listener, connection).start()
 
-        opened.gateway[place] = self._accept(instance, made, start, target)
+        opened.gateway[place] = self._accept(instance, made, start, which[0])
 
     # -- as the admin interface sees it --
 

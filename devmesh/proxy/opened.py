@@ -10,8 +10,8 @@ from devmesh.proxy.reactor import Acceptor, Address
 from devmesh.snapshot.network import INBOUND_PORT, OUTBOUND_PORT
 from devmesh.snapshot.proxy import Proxy
 
-Place = tuple[str, int]
-"""A gateway's address on the host with a port; no address: inside its own namespace."""
+Place = tuple[bool, str, int]
+"""Where a gateway listens: on the host or inside its own namespace, the address, the port."""
 _NAMES = {"outbound": ("virtualOutbound", OUTBOUND_PORT), "inbound": ("virtualInbound", INBOUND_PORT)}
 
 
@@ -64,6 +64,6 @@ class Opened:
                 yield f"{address}_{port}", address, port
             for port in proxy.outbound.by_port:
                 yield f"0.0.0.0_{port}", "0.0.0.0", port
-        for address, port in self.gateway:
-            if not address:
-                yield f"0.0.0.0_{port}", "0.0.0.0", port
+        for on_host, address, port in self.gateway:
+            if not on_host:
+                yield f"{address}_{port}", address, port

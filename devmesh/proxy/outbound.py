@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devmesh.proxy import dialing, tracing
 from devmesh.proxy.expansion import expander
+from devmesh.proxy.forwarded import certificate_header, is_internal, trusted_address
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
 from devmesh.proxy.mirror import mirrored
 from devmesh.proxy.plane import Plane
@@ -22,7 +22,7 @@ from devmesh.snapshot.route import NO_OPS, Route, RouteTable
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import Record
 from devmesh.traffic import cors, fault, headers, rewriting
-from devmesh.traffic.routing import find_route, find_virtual_host, pick_destination, without_port
+from devmesh.traffic.routing import RequestHead, find_route, find_virtual_host, pick_destination, without_port
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
@@ -158,7 +158,7 @@ class ClientSide(Side):
         """Work out what becomes of a head under the table in force, and keep that with the head."""
         table = self._table
         host = find_virtual_host(table, request.authority) if table is not None else None
-        route = find_route(host, request) if host is not None else None
+        route = find_route(host, self._as_meant(request)) if host is not None else None
         plan = Plan(table, route)
         plan.asks_ids = host is not None and asks_ids(host)
         if route is not None and not self._gateway and is_simple(route, request):
@@ -175,6 +175,13 @@ class ClientSide(Side):
             request.derived.clear()
         request.derived[self._table_id] = plan
         return plan
+
+    def _as_meant(self, request: Request) -> RequestHead:
+        """Envoy: a trusted proxy's x-forwarded-proto is what the client itself spoke."""
+        if not self._gateway or self._proto(request) == request.scheme:
+            return request
+        named = request.headers
+        return RequestHead(request.method, request.path, request.authority, self._proto(request), named)
 
     def _forward(self, exchange: Exchange, route: Route) -> None:
         request = exchange.request
@@ -212,6 +219,8 @@ class ClientSide(Side):
         )
 
     def _proto(self, request: Request) -> str:
+        if self._gateway and not self._proxy.topology.trusted_hops:
+            return self.scheme
         given = request.headers.get("x-forwarded-proto")
         return given if given in ("http", "https") else self.scheme
 
@@ -226,22 +235,26 @@ class ClientSide(Side):
 
     def _edge(self, request: Request) -> str:
         """Return what a gateway says of the client (Envoy: use_remote_address)."""
-        address, before = self.remote[0], request.headers.get("x-forwarded-for")
+        named, topology = request.headers, self._proxy.topology
+        address, before = self.remote[0], named.get("x-forwarded-for")
         chain = f"{before},{address}" if before else address
-        lines = f"x-forwarded-for: {chain}\r\nx-forwarded-proto: {self.scheme}\r\n"
+        lines = f"x-forwarded-for: {chain}\r\nx-forwarded-proto: {self._proto(request)}\r\n"
         if self._is_internal(request):
             lines += "x-envoy-internal: true\r\n"
         else:
-            lines += f"x-envoy-external-address: {address}\r\n"
-        return lines + (f"x-forwarded-client-cert: {self._xfcc}\r\n" if self._xfcc else "")
+            hops = topology.trusted_hops
+            told = trusted_address(hops, before) if hops else None
+            lines += f"x-envoy-external-address: {told or address}\r\n"
+        proved = certificate_header(topology, named.get("x-forwarded-client-cert"), self._xfcc)
+        return lines + (f"x-forwarded-client-cert: {proved}\r\n" if proved else "")
 
     def _is_internal(self, request: Request) -> bool:
         """Tell whether the request came from inside, as Envoy reckons: one private address alone."""
         before = request.headers.get("x-forwarded-for")
         if self._gateway:
-            return before is None and ipaddress.ip_address(self.remote[0]).is_private
+            return before is None and is_internal(self.remote[0])
         try:
-            return before is not None and ipaddress.ip_address(before.strip()).is_private
+            return before is not None and is_internal(before.strip())
         except ValueError:
             return False
 

@@ -18,7 +18,6 @@ from devmesh.proxy.reactor import Connection, Reactor
 from devmesh.proxy.sockets import Address
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.network import PodFiles
-from devmesh.snapshot.proxy import ServerTls
 from devmesh.telemetry.record import RecordSink
 
 _MAX_HOPS = 8192
@@ -71,7 +70,7 @@ class Plane:
         self.hops: dict[tuple[str, int], tuple[Workload, Address | None]] = {}
         self.proxies: dict[str, ProxyState] = {}
         self.origination = Origination(reactor, files)
-        self.contexts: dict[ServerTls, ssl.SSLContext | Exception] = {}
+        self.contexts: dict[tuple[object, ...], ssl.SSLContext | Exception] = {}
         self.requests: dict[str, dict[bytes, Request]] = {"http": {}, "https": {}}
         self.responses: dict[bytes, Response] = {}
         self.http2_requests: dict[tuple[object, ...], Request] = {}

@@ -32,6 +32,16 @@ def prune(plane: Plane, snapshot: Snapshot) -> Iterator[None]:
                     cluster.close()
                     del state.clusters[name]
         yield
+    _forget_contexts(plane, snapshot)
+
+
+def _forget_contexts(plane: Plane, snapshot: Snapshot) -> None:
+    """Let go of what was made of servers' secrets that have been replaced."""
+    proxies = snapshot.proxies.values()
+    used = {tls.secrets for proxy in proxies for listener in proxy.gateway for tls in listener.tls}
+    used |= {port.tls.secrets for proxy in proxies for port in proxy.inbound.ports.values() if port.tls}
+    for key in [key for key in plane.contexts if key not in used]:
+        del plane.contexts[key]
 
 
 def _prune_cluster(plane: Plane, cluster: ClusterState, known: Cluster) -> None:

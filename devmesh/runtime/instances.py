@@ -76,6 +76,7 @@ def describe(
         gateway=is_gateway(pod.raw),
         ports=_named_ports(spec),
         locality=_locality(store, pod),
+        proxy_config=pod.annotations.get("proxy.istio.io/config", ""),
         ending=ending,
     )
 

@@ -5,17 +5,27 @@ Each takes about a millisecond to build: keep it for as long as its `ServerTls` 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import ssl
+import warnings
 from typing import Any
 
 from devmesh.security.contexts import load_chain
 from devmesh.snapshot.cluster import TlsMode, UpstreamTls
-from devmesh.snapshot.proxy import ServerTls
+from devmesh.snapshot.proxy import ServerTls, TlsRules
 
 _VERIFY = {
     "MUTUAL": ssl.CERT_REQUIRED,
     "OPTIONAL_MUTUAL": ssl.CERT_OPTIONAL,
+}
+_OLD = ("TLSV1_0", "TLSV1_1")
+_VERSIONS = {
+    "TLSV1_0": ssl.TLSVersion.TLSv1,
+    "TLSV1_1": ssl.TLSVersion.TLSv1_1,
+    "TLSV1_2": ssl.TLSVersion.TLSv1_2,
+    "TLSV1_3": ssl.TLSVersion.TLSv1_3,
 }
 
 
@@ -26,17 +36,73 @@ class BadCertificate(ValueError):
 def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
     """Build the context of a Gateway's server: SIMPLE asks the client for nothing, MUTUAL for a certificate.
 
+    What `TlsRules` asks of the client beyond a trusted signature the caller checks after the handshake, with
+    `complaint`.
+
     Raises:
         BadCertificate: The PEM is malformed, or the key is another certificate's.
     """
+    what = f"the server for {', '.join(tls.hosts)}"
+    if not tls.certificate_pem:
+        raise BadCertificate(f"{what}: there is no certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(context, tls.certificate_pem, tls.key_pem, f"the server for {', '.join(tls.hosts)}")
+    _speak(context, tls.rules)
+    _load(context, tls.certificate_pem, tls.key_pem, what)
+    for pem in tls.more_pems:
+        _load(context, pem, "", what)
     if tls.mode in _VERIFY:
-        _trust(context, tls.ca_pem, f"the server for {', '.join(tls.hosts)}")
+        _trust(context, tls.ca_pem, what)
+        if tls.rules.crl_pem:
+            _revoke(context, tls.rules.crl_pem, what)
         context.verify_mode = _VERIFY[tls.mode]
-    context.set_alpn_protocols(protocols)
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
+
+
+def _speak(context: ssl.SSLContext, rules: TlsRules) -> None:
+    """Set versions and ciphers. OpenSSL has to be told that old versions are meant."""
+    old = rules.minimum in _OLD or rules.maximum in _OLD
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSIONS.get(rules.minimum, ssl.TLSVersion.TLSv1_2)
+        context.maximum_version = _VERSIONS.get(rules.maximum, ssl.TLSVersion.TLSv1_3)
+    if rules.ciphers or old:
+        context.set_ciphers(":".join(rules.ciphers or ("DEFAULT",)) + (":@SECLEVEL=0" if old else ""))
+
+
+def complaint(rules: TlsRules, session: ssl.SSLObject | ssl.SSLSocket) -> str:
+    """Return what speaks against the client whose handshake is done; "" lets it in.
+
+    Envoy: one name of its certificate has to be wanted, and one of all hashes to be its own. A client that
+    may come without a certificate, and does, is not looked at.
+    """
+    der = session.getpeercert(True)
+    if not der or not rules.look_at_client:
+        return ""
+    if rules.sans and not has_name(session, rules.sans):
+        return "verify SAN list"
+    if (rules.hashes or rules.spkis) and not _is_pinned(rules, der):
+        return "verify certificate hash"
+    return ""
+
+
+def _is_pinned(rules: TlsRules, der: bytes) -> bool:
+    if rules.hashes:
+        fingerprint = hashlib.sha256(der).hexdigest()
+        if any(wanted.replace(":", "").lower() == fingerprint for wanted in rules.hashes):
+            return True
+    return bool(rules.spkis) and _public_key_hash(der) in rules.spkis
+
+
+def _public_key_hash(der: bytes) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.x509 import load_der_x509_certificate
+
+    key = load_der_x509_certificate(der).public_key()
+    info = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(info).digest()).decode()
 
 
 def client_context(tls: UpstreamTls, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:

@@ -15,11 +15,18 @@ from devmesh.snapshot.route import RouteTable, Weighted
 
 @dataclass(frozen=True, slots=True)
 class TcpRoute:
-    """A whole connection goes to one of `destinations`; `sni` empty accepts every connection."""
+    """A whole connection goes to one of `destinations`.
+
+    `sni` empty accepts every name, `subnets` empty every address that was dialled. Of several routes that
+    accept a connection the most specific one takes it (Envoy: filter chain match; `devmesh.traffic.chains`).
+    `mesh_only`: no other clients than those of the mesh (their TLS offers Istio's ALPN; AUTO_PASSTHROUGH).
+    """
 
     destinations: tuple[Weighted, ...]
     sni: tuple[str, ...] = ()
     origin: Origin | None = None
+    subnets: tuple[str, ...] = ()
+    mesh_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,39 @@ class MtlsMode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsRules:
+    """How TLS is spoken with clients, and which of them are let in.
+
+    Attributes:
+        minimum, maximum: Istio's names (``TLSV1_2``).
+        ciphers: OpenSSL's names, for TLS 1.2 and older; empty: the default ones.
+        sans: The client's certificate has one of these names.
+        hashes, spkis: SHA-256 of the client's certificate (hexadecimal), of its public key (base64): one of
+            all these fits.
+        crl_pem: Certificates that are no longer good.
+    """
+
+    minimum: str = "TLSV1_2"
+    maximum: str = "TLSV1_3"
+    ciphers: tuple[str, ...] = ()
+    sans: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
+    spkis: tuple[str, ...] = ()
+    crl_pem: str = ""
+
+    @property
+    def look_at_client(self) -> bool:
+        """Whether more is asked of a client's certificate than that somebody trusted signed it."""
+        return bool(self.sans or self.hashes or self.spkis)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerTls:
     """A gateway server's TLS (SIMPLE, MUTUAL, ...), chosen by SNI; secrets are PEM already.
 
+    `more_pems` are further certificates, each with its key (for clients that want another algorithm).
     `routes` is the table for what comes by this server alone (Istio: another server's host is a 404
-    here); None where it carries no HTTP.
+    here); None where it carries no HTTP, whose connections take `tcp`.
     """
 
     mode: str
@@ -73,6 +108,15 @@ class ServerTls:
     key_pem: str = field(default="", repr=False)
     ca_pem: str = field(default="", repr=False)
     routes: RouteTable | None = None
+    tcp: tuple[TcpRoute, ...] = ()
+    more_pems: tuple[str, ...] = field(default=(), repr=False)
+    rules: TlsRules = TlsRules()
+
+    @property
+    def secrets(self) -> tuple[object, ...]:
+        """What a TLS context is made of, without the routes, which change more often."""
+        pems = (self.certificate_pem, self.key_pem, self.ca_pem, self.more_pems)
+        return (self.mode, *pems, self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +174,8 @@ class Inbound:
 @dataclass(frozen=True, slots=True)
 class GatewayListener:
     """One port of a gateway. `port` is the Gateway server's, `local_port` where 127.0.0.1 shows it
-    (0: nowhere on the host); inside the gateway's own namespace it listens on `target_port`. `shown` are
-    more addresses and ports of the host."""
+    (0: nowhere on the host); inside the gateway's own namespace it listens on `target_port` of `bind`
+    (empty: of every address). `shown` are more addresses and ports of the host."""
 
     port: int
     target_port: int
@@ -141,6 +185,22 @@ class GatewayListener:
     tls: tuple[ServerTls, ...] = ()
     local_port: int = 0
     shown: tuple[tuple[str, int], ...] = ()
+    bind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What stands before a gateway (Istio: gatewayTopology).
+
+    Attributes:
+        trusted_hops: How many proxies before it are trusted to tell, in x-forwarded-for, whose request it is.
+        client_cert: What becomes of x-forwarded-client-cert (Istio's words).
+        proxy_protocol: Every connection begins with a PROXY header.
+    """
+
+    trusted_hops: int = 0
+    client_cert: str = "SANITIZE_SET"
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +211,4 @@ class Proxy:
     outbound: Outbound
     inbound: Inbound = Inbound()
     gateway: tuple[GatewayListener, ...] = ()
+    topology: Topology = Topology()

@@ -96,6 +96,7 @@ class Mesh:
                 gateway="istio" in labels or GATEWAY_NAME in labels,
                 ports=ports,
                 locality=annotations.get("test/locality", ""),
+                proxy_config=annotations.get("proxy.istio.io/config", ""),
             )
 
     def deploy(self) -> Mesh:

@@ -213,7 +213,7 @@ async def test_a_gateway_terminates_tls_by_name(world: World, tmp_path: Path) ->
     world.network.capture("b")
     port = free_port()
     pair = _AUTHORITY.issue(Identity("cluster.local", "default", "site"), EPOCH)
-    tls = ServerTls("SIMPLE", ("default/site.example",), pair.certificate_pem, pair.key_pem)
+    tls = ServerTls("SIMPLE", ("site.example",), pair.certificate_pem, pair.key_pem, routes=TABLE)
     world.publish(
         with_gateway(GatewayListener(443, 8443, Protocol.HTTPS, TABLE, tls=(tls,), local_port=port))
     )
