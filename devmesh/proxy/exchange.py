@@ -272,7 +272,13 @@ class Exchange:
         if (cluster.http2 or cluster.by_client) and self._wants_http2(cluster):
             self._share(pool)
         elif pool.idle and state.requests < cluster.limits.max_requests:
-            self._activate(pool)
+            # As `_activate`, without the call: every request comes by here.
+            self._active = True
+            state.requests += 1
+            stats.upstream_rq_total += 1
+            pool.rq_total += 1
+            if state.detector is not None:
+                state.connected(endpoint.key)
             self._send(pool.idle.pop())
         else:
             self._take(pool)
@@ -349,6 +355,7 @@ class Exchange:
             connection = self.side.connect(self.cluster, upstream, self.named)
         except OSError as error:
             upstream.abandon()
+            self.attempts += 1  # nothing was sent, and it was a try all the same
             self.state.stats.upstream_cx_connect_fail += 1
             self.failed("connect-failure", error.strerror or str(error), started=False)
             return

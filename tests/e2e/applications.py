@@ -165,14 +165,19 @@ def applications(runtime: str, state: Path) -> Iterator[Applications]:
 
 
 @contextmanager
-def outside(address: str, *servers: str) -> Iterator[None]:
-    """Run apps/server.py outside the mesh, on an address that this machine has meanwhile."""
+def outside(address: str, *servers: str, **variables: str) -> Iterator[None]:
+    """Run apps/server.py outside the mesh, on an address that this machine has meanwhile.
+
+    Args:
+        variables: Of its environment: TLS (a certificate with its key), TLS_CLIENTS (who may sign clients').
+    """
     prefix = "128" if ":" in address else "32"
     subprocess.run(["ip", "address", "replace", f"{address}/{prefix}", "dev", "lo", "nodad"]
                    if ":" in address else ["ip", "address", "replace", f"{address}/{prefix}", "dev", "lo"],
                    check=True)  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, str(APPS / "server.py"), *servers], env={"HOST": address, "POD": "outside"}
+        [sys.executable, str(APPS / "server.py"), *servers],
+        env={"HOST": address, "POD": "outside", **variables},
     )
     try:
         ports = [int(server.partition("=")[2]) for server in servers]

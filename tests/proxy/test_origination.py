@@ -15,7 +15,9 @@ from devmesh.proxy.tls import TlsConnection
 from devmesh.security.pem import server_context
 from devmesh.snapshot.cluster import Cluster, Keepalive, Limits, TlsFiles, TlsMode, UpstreamTls
 from devmesh.snapshot.proxy import ServerTls
+from devmesh.snapshot.route import Route, Weighted
 from devmesh.testing.reactor import MemoryConnection
+from devmesh.traffic.retry import DEFAULT
 from tests.proxy.certificates import Authority
 from tests.proxy.meshes import CLUSTER, GET, App, Mesh, cluster, endpoint, snapshot, status_of
 
@@ -129,6 +131,17 @@ def test_a_secret_that_is_missing_is_told_in_envoys_words() -> None:
     assert record.flags == "UF"
     assert record.transport_failure == "TLS_error:_Secret_is_not_supplied_by_SDS"
     assert not mesh.reactor.dialled
+
+
+def test_connections_that_fail_at_once_are_not_tried_for_ever() -> None:
+    made = replace(cluster(endpoint()), tls=simple(error="TLS_error:_Secret_is_not_supplied_by_SDS"))
+    mesh = Mesh(snapshot(Route(destinations=(Weighted(CLUSTER),), retry=DEFAULT), clusters=(made,)))
+    client = mesh.client()
+    client.connection.send(GET)
+    mesh.reactor.advance(2)
+    assert status_of(client.data) == 503
+    (record,) = mesh.sink.requests
+    assert (record.flags, record.attempts) == ("UF,URX", 3)
 
 
 def test_what_cannot_be_used_is_told() -> None:

@@ -166,6 +166,9 @@ def serve_http(sock: socket.socket) -> None:
 def serve_tls(sock: socket.socket) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(os.environ["TLS"])
+    if "TLS_CLIENTS" in os.environ:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(os.environ["TLS_CLIENTS"])
     with context.wrap_socket(sock, server_side=True) as inside:
         serve_http(inside)
 
