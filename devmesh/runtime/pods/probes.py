@@ -16,12 +16,14 @@ from typing import Literal
 import trio
 
 from devmesh.config.store import Raw
+from devmesh.runtime.pods import grpc_health
 from devmesh.runtime.pods.backend import Container
 
 Verdict = Literal["success", "failure"]
 Dial = Callable[[str, int], socket.socket]
 """Begins a connection to an address and port from inside the pod."""
 
+_AGENT = "kube-probe/1.37"
 _HEAD_LIMIT = 64 << 10
 _OUTPUT_LIMIT = 10 << 10
 _QUICKEST = 0.05  # seconds between questions until the first success, doubling up to the period
@@ -146,9 +148,7 @@ async def ask(probe: Raw, target: Target) -> None:
     elif (command := probe.get("exec")) is not None:
         await run_command(list(command.get("command") or ()), target.container)
     elif (grpc := probe.get("grpc")) is not None:
-        # The health protocol needs an HTTP/2 client; that the port is open is what can be said.
-        stream = await _connect(target.address, target.port(grpc["port"]), target.dial)
-        await trio.aclose_forcefully(stream)
+        await _ask_grpc(grpc, target)
 
 
 async def _connect(address: str, port: int, dial: Dial) -> trio.SocketStream:
@@ -168,8 +168,12 @@ async def _connect(address: str, port: int, dial: Dial) -> trio.SocketStream:
 
 
 def _refused(address: str, port: int, code: int | None) -> ProbeFailure:
-    host = f"[{address}]" if ":" in address else address
-    return ProbeFailure(f"dial tcp {host}:{port}: connect: {os.strerror(code or 0).lower()}")
+    said = os.strerror(code or 0).lower()
+    return ProbeFailure(f"dial tcp {_authority(address, port)}: connect: {said}")
+
+
+def _authority(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 async def _ask_http(http: Raw, target: Target) -> None:
@@ -177,7 +181,7 @@ async def _ask_http(http: Raw, target: Target) -> None:
     path = http.get("path") or "/"
     path = path if path.startswith("/") else "/" + path
     headers = {h["name"].title(): h.get("value", "") for h in http.get("httpHeaders") or ()}
-    headers = {"Host": f"{address}:{port}", "User-Agent": "kube-probe/1.37", "Accept": "*/*"} | headers
+    headers = {"Host": f"{address}:{port}", "User-Agent": _AGENT, "Accept": "*/*"} | headers
     lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
     secure = str(http.get("scheme") or "HTTP").upper() == "HTTPS"
     url = f"{'https' if secure else 'http'}://{address}:{port}{path}"
@@ -187,6 +191,17 @@ async def _ask_http(http: Raw, target: Target) -> None:
         raise ProbeFailure(f'Get "{url}": {problem}') from problem
     if not 200 <= status < 400:
         raise ProbeFailure(f"HTTP probe failed with statuscode: {status}")
+
+
+async def _ask_grpc(grpc: Raw, target: Target) -> None:
+    address, port = target.address, target.port(grpc["port"])
+    stream = await _connect(address, port, target.dial)
+    try:
+        await grpc_health.check(stream, _authority(address, port), grpc.get("service") or "", _AGENT)
+    except grpc_health.Unhealthy as problem:
+        raise ProbeFailure(str(problem)) from problem
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def _http_status(request: bytes, address: str, port: int, dial: Dial, *, secure: bool) -> int:
