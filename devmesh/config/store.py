@@ -224,9 +224,10 @@ class Store:
     ) -> Stored:
         """Ask for an object's end, and that of what it owns unless `orphan`.
 
-        A Pod stays, marked with ``deletionTimestamp``, until the runtime has stopped it and calls
-        `remove`; an object with finalizers until the last is taken away; a namespace until it is
-        empty; with `foreground`, any object until what it owns (and blocks it) is gone.
+        A Pod stays, marked with ``deletionTimestamp``, until the runtime has stopped it and asks again
+        without `grace`, which others may do before (a second call can shorten it); an object with
+        finalizers until the last is taken away; a namespace until it is empty; with `foreground`, any
+        object until what it owns (and blocks it) is gone.
 
         Raises:
             NotFound: It isn't there.
@@ -246,7 +247,7 @@ class Store:
         )
         if not waits:
             return self._remove(before, manager, orphan=orphan)
-        if not before.deleting:
+        if not before.deleting or _shortens(before, grace):
             before = self._mark(before, grace, manager)
         if foreground or key.kind is NAMESPACE:
             for stored in owned:
@@ -290,7 +291,7 @@ class Store:
         if grace is None:
             given = (before.raw.get("spec") or {}).get("terminationGracePeriodSeconds")
             grace = _DEFAULT_GRACE if given is None else float(given)
-        metadata = {**before.metadata, "deletionTimestamp": self.timestamp()}
+        metadata = {"deletionTimestamp": self.timestamp(), **before.metadata}
         if before.key.kind is POD:
             metadata["deletionGracePeriodSeconds"] = int(grace)
         raw = {**before.raw, "metadata": metadata}
@@ -365,7 +366,15 @@ class Store:
 
     def _waits(self, stored: Stored) -> bool:
         """Tell whether something beside finalizers keeps an object that is being deleted."""
-        return stored.key.kind is POD or (stored.key.kind is NAMESPACE and not self._is_empty(stored))
+        if stored.key.kind is POD:
+            return bool(stored.metadata.get("deletionGracePeriodSeconds"))
+        return stored.key.kind is NAMESPACE and not self._is_empty(stored)
+
+
+def _shortens(stored: Stored, grace: float | None) -> bool:
+    """Tell whether a Pod that is being deleted is to go sooner than it was told."""
+    told = stored.metadata.get("deletionGracePeriodSeconds")
+    return told is not None and grace is not None and grace < told
 
 
 _KEPT_METADATA = (

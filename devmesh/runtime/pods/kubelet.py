@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from devmesh.config.kinds import CONFIG_MAP, POD, SECRET
-from devmesh.config.store import Event, Key, Stored
+from devmesh.config.store import Event, Key, Store, Stored
 from devmesh.runtime.pods.admission import admit
 from devmesh.runtime.pods.node import Node
 from devmesh.runtime.pods.pod import PodRunner, pod_folder
@@ -82,7 +82,7 @@ class Kubelet:
                 nursery.start_soon(self._end, runner, 0.0)
         elif runner is not None:
             runner.update(pod)
-            if pod.deleting and not runner.stopping:
+            if pod.deleting and (not runner.stopping or _grace(pod) <= 0):
                 nursery.start_soon(self._end, runner, _grace(pod))
         elif pod.deleting:
             nursery.start_soon(self._remove, pod)
@@ -122,9 +122,7 @@ class Kubelet:
 
     async def _remove(self, pod: Stored) -> None:
         await trio.lowlevel.checkpoint()
-        stored = self.node.store.by_key(pod.key)
-        if stored is not None and stored.uid == pod.uid:
-            self.node.store.remove(pod.key)
+        _let_go(self.node.store, pod)
 
 
 def clear_last_run(node: Node) -> set[Path]:
@@ -137,13 +135,20 @@ def clear_last_run(node: Node) -> set[Path]:
     for pod in node.store.list(POD):
         ended = (pod.raw.get("status") or {}).get("phase") in _TERMINAL
         if pod.deleting or (pod.controller is not None and not ended):
-            node.store.remove(pod.key)
+            _let_go(node.store, pod)
             continue
         if ended:
             kept.add(pod_folder(node.pods, pod))
         elif pod.raw.get("status"):
             node.store.update(POD, {**pod.raw, "status": {"phase": "Pending"}}, status=True)
     return kept
+
+
+def _let_go(store: Store, pod: Stored) -> None:
+    """Say that nothing of a pod runs any more: its object goes, or waits for its finalizers alone."""
+    stored = store.by_key(pod.key)
+    if stored is not None and stored.uid == pod.uid:
+        store.delete(pod.key, grace=0)
 
 
 def _sweep(node: Node, kept: set[Path]) -> None:

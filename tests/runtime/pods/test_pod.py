@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
 from devmesh.config.kinds import NAMESPACE, POD
-from devmesh.config.store import Raw
+from devmesh.config.store import Key, Raw
 from devmesh.runtime.access import LogOptions, NotRunning
 from devmesh.runtime.pods.backend import SandboxProblem
+from devmesh.runtime.pods.kubelet import clear_last_run
 
 MakePod = Callable[..., Raw]
 
@@ -118,6 +120,50 @@ async def test_deletion_makes_unready_at_once_and_keeps_to_the_grace(
     assert world.store.get(POD, "default", "a") is None
     assert world.backend.sandbox("a").is_closed
     assert world.runtime.instances.current == {}
+
+
+async def test_a_pod_with_finalizers_is_stopped_and_stays_until_they_are_taken_away(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    raw = make_pod("a", restartPolicy="Never")
+    raw["metadata"]["finalizers"] = ["example.com/keep"]
+    pod = world.put(POD, raw)
+    await world.settled()
+    world.store.delete(pod.key, grace=7)
+    await trio.sleep(10)
+    stored = world.pod("a")
+    assert world.backend.sandbox("a").is_closed
+    assert (stored.deleting, stored.metadata["deletionGracePeriodSeconds"]) == (True, 0)
+    assert stored.raw["status"]["phase"] == "Failed"
+    assert status_of(world, "a")["state"]["terminated"]["exitCode"] == 143
+
+    world.store.update(POD, {**stored.raw, "metadata": {**stored.metadata, "finalizers": []}})
+    assert world.store.get(POD, "default", "a") is None
+
+
+async def test_finalizers_do_not_keep_a_pod_from_being_killed(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    raw = make_pod("a")
+    raw["metadata"]["finalizers"] = ["example.com/keep"]
+    pod = world.put(POD, raw)
+    await world.settled()
+    world.container("a").obeys = False
+    world.store.delete(pod.key, grace=30)
+    await trio.sleep(1)
+    world.store.delete(pod.key, grace=0)
+    await world.settled()
+    assert world.backend.sandbox("a").is_closed
+    assert world.pod("a").deleting
+
+
+async def test_pods_with_finalizers_outlast_a_restart(store: Any, make_pod: MakePod, tmp_path: Any) -> None:
+    raw = make_pod("a")
+    raw["metadata"] |= {"finalizers": ["example.com/keep"]}
+    store.create(POD, raw)
+    store.delete(Key(POD, "default", "a"), grace=5)
+    clear_last_run(SimpleNamespace(store=store, pods=tmp_path))  # type: ignore[arg-type]
+    assert store.get(POD, "default", "a").metadata["deletionGracePeriodSeconds"] == 0
 
 
 async def test_a_forced_deletion_kills(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
