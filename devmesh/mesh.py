@@ -246,7 +246,9 @@ class Mesh:
         self.runtime = self._make_runtime(nursery)
         self.store.subscribe(self._on_event)
         self.runtime.instances.subscribe(self._dirty_now)
-        self.feed.subscribe(lambda snapshot: self.fabric.update_backends(snapshot.backends))
+        self.feed.subscribe(
+            lambda snapshot: self.fabric.update_backends(snapshot.backends, snapshot.datagrams)
+        )
         await nursery.start(self.dns.run)
         await nursery.start(self.fabric.run)
         await nursery.start(self.engine.run)

@@ -174,6 +174,7 @@ class _Compilation:
             services=names.services(entries),
             names=names.names(entries),
             backends=names.backends(entries),
+            datagrams=names.datagrams(entries),
             mesh=self.settings.mesh,
             aliases=names.aliases(entries),
         )

@@ -60,6 +60,20 @@ def backends(entries: Iterable[Entry]) -> dict[tuple[str, int], tuple[tuple[str,
     return found
 
 
+def datagrams(entries: Iterable[Entry]) -> dict[tuple[str, int], tuple[tuple[str, int], ...]]:
+    """Return the ready endpoints behind each virtual address and UDP port of Kubernetes' Services."""
+    found: dict[tuple[str, int], tuple[tuple[str, int], ...]] = {}
+    for entry in entries:
+        for port in entry.service.ports if entry.kubernetes else ():
+            if port.protocol is Protocol.UDP:
+                numbers = ((backend.address, backend.port_of(port)) for backend in entry.backends)
+                behind = tuple((address, number) for address, number in numbers if number is not None)
+                found |= dict.fromkeys(
+                    ((address, port.number) for address in entry.service.addresses), behind
+                )
+    return found
+
+
 def services(entries: Iterable[Entry]) -> Mapping[str, Service]:
     """Return the services by host; of two with one host the registry's first."""
     found: dict[str, Service] = {}

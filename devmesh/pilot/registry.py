@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from devmesh.model.host import matches
 from devmesh.model.identity import Identity
-from devmesh.model.port import Port
+from devmesh.model.port import Port, Protocol
 from devmesh.model.service import Service
 from devmesh.model.workload import Instance, Workload
 from devmesh.pilot.memo import Memo
@@ -176,7 +176,11 @@ def ready(members: Iterable[Backend], *, even_not: bool = False) -> tuple[Backen
 
 def with_endpoints(entry: Entry, memo: Memo, modes: Callable[[Instance], Modes], *, auto_mtls: bool) -> Entry:
     """Return `entry` with the endpoints of each port; unchanged ones are the same objects as before."""
-    by_port = {port.number: _endpoints(entry, port, memo, modes, auto_mtls) for port in entry.service.ports}
+    by_port = {
+        port.number: _endpoints(entry, port, memo, modes, auto_mtls)
+        for port in entry.service.ports
+        if port.protocol is not Protocol.UDP  # its numbers may be TCP's too, and no proxy speaks it
+    }
     parts = (entry.service, *by_port.values(), *(backend.instance for backend in entry.members))
     return memo.get(("entry", entry.host, entry.service.namespace), parts, _with, entry, by_port)
 

@@ -41,6 +41,7 @@ class Snapshot:
         backends: What kube-proxy knows: (virtual address, port) to the ready (address, port)s behind it.
             For callers without a proxy, and for what a proxy passes through to such an address (a
             Service that a Sidecar hides, say).
+        datagrams: The same for UDP, which no proxy takes over.
     """
 
     version: int = 0
@@ -52,3 +53,4 @@ class Snapshot:
     backends: Mapping[tuple[str, int], tuple[tuple[str, int], ...]] = field(default_factory=dict)
     mesh: MeshSettings = MeshSettings()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    datagrams: Mapping[tuple[str, int], tuple[tuple[str, int], ...]] = field(default_factory=dict)

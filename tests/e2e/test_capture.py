@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import os
 import socket
 import time
 
@@ -14,7 +15,7 @@ from tests.e2e.bookinfo import eventually
 
 A, AAAA, SRV = 1, 28, 33
 NXDOMAIN = 3
-OUTSIDE_V6 = "2001:db8::77"
+OUTSIDE_V6 = f"2001:db8::{os.getpid() % 9000 + 1}"
 
 
 def address_of(apps: Applications, service: str, namespace: str = "default") -> str:

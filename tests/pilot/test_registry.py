@@ -366,3 +366,14 @@ def test_replicas_share_what_they_accept() -> None:
     made = mesh(service("b").replace("spec:\n  selector", "spec:\n  replicas: 2\n  selector"))
     proxies = made.compile().snapshot.proxies
     assert proxies["b-0"].inbound is proxies["b-1"].inbound
+
+
+def test_udp_ports_lead_to_where_udp_is_received_whatever_tcp_does() -> None:
+    ports = "[{name: tcp-dns, port: 53, targetPort: 5301}, {name: dns, port: 53, protocol: UDP, targetPort: 5302}]"
+    made = mesh(CLIENT, service("b", spec=f"ports: {ports}"))
+    snapshot = made.compile().snapshot
+    vip = address(made, "b")
+    assert snapshot.backends[vip, 53] == (("10.0.0.2", 5301),)
+    assert snapshot.datagrams == {(vip, 53): (("10.0.0.2", 5302),)}
+    made.change("b-0", ready=False)
+    assert made.compile().snapshot.datagrams == {(vip, 53): ()}

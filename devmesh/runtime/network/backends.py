@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from devmesh.runtime.network import nftables
 from devmesh.runtime.network.netlink import Message
-from devmesh.runtime.network.rules import SERVICES_V4, SERVICES_V6, TABLE
+from devmesh.runtime.network.rules import TABLE, map_of
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Frontend = tuple[str, int]
-Backends = Mapping[Frontend, tuple[tuple[str, int], ...]]
+Targets = tuple[tuple[str, int], ...]
+Table = Mapping[tuple[str, int], Targets]
+"""The endpoints behind each virtual address and port, of one protocol."""
+
+
+class Frontend(NamedTuple):
+    """A virtual address and port. `protocol` is the IP protocol's number."""
+
+    address: str
+    port: int
+    protocol: int = nftables.TCP
+
+
+Backends = Mapping[Frontend, Targets]
+
+
+def of_both(tcp: Table, udp: Table) -> Backends:
+    """Return the endpoints of TCP and of UDP together."""
+    found = {Frontend(address, port): targets for (address, port), targets in tcp.items()}
+    for (address, port), targets in udp.items():
+        found[Frontend(address, port, nftables.UDP)] = targets
+    return found
 
 
 def steps(old: Backends, new: Backends, size: int = 200) -> Iterator[Backends]:
@@ -20,7 +41,7 @@ def steps(old: Backends, new: Backends, size: int = 200) -> Iterator[Backends]:
     A batch has to fit into a socket's buffer (208 KiB by default), and the kernel stops the namespace's
     traffic while it carries one out.
     """
-    new = {frontend: targets for frontend, targets in new.items() if _parse(frontend[0]) is not None}
+    new = {frontend: targets for frontend, targets in new.items() if _parse(frontend.address) is not None}
     different = [frontend for frontend in {**old, **new} if old.get(frontend) != new.get(frontend)]
     for start in range(0, len(different), size):
         table = dict(old)
@@ -52,11 +73,8 @@ def changes(old: Backends, new: Backends) -> list[Message]:
 
 
 def _name(frontend: Frontend) -> str:
-    return f"{frontend[0]}/{frontend[1]}"
-
-
-def _map(address: Address) -> str:
-    return SERVICES_V4 if address.version == 4 else SERVICES_V6
+    protocol = "/udp" if frontend.protocol == nftables.UDP else ""
+    return f"{frontend.address}/{frontend.port}{protocol}"
 
 
 def _chain(frontend: Frontend) -> Message:
@@ -64,12 +82,13 @@ def _chain(frontend: Frontend) -> Message:
 
 
 def _enter(frontend: Frontend) -> Message:
-    address = ipaddress.ip_address(frontend[0])
-    return nftables.add_target(TABLE, _map(address), address, frontend[1], _name(frontend))
+    address = ipaddress.ip_address(frontend.address)
+    known = map_of(frontend.protocol, address.version)
+    return nftables.add_target(TABLE, known, address, frontend.port, _name(frontend))
 
 
 def _send(frontend: Frontend, targets: tuple[tuple[str, int], ...], position: int) -> list[Message]:
-    version = ipaddress.ip_address(frontend[0]).version
+    version = ipaddress.ip_address(frontend.address).version
     parsed = [(_parse(address), port) for address, port in targets]
     usable = [(address, port) for address, port in parsed if address and address.version == version]
     if not usable:
@@ -86,9 +105,9 @@ def _parse(address: str) -> Address | None:
 
 
 def _remove(frontend: Frontend) -> list[Message]:
-    address = ipaddress.ip_address(frontend[0])
+    address = ipaddress.ip_address(frontend.address)
     return [
-        nftables.delete_target(TABLE, _map(address), address, frontend[1]),
+        nftables.delete_target(TABLE, map_of(frontend.protocol, address.version), address, frontend.port),
         nftables.flush_chain(TABLE, _name(frontend)),
         nftables.delete_chain(TABLE, _name(frontend)),
     ]

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address, ip_network
+from types import MappingProxyType
 
 import trio
 
 from devmesh.runtime.network.addresses import AddressPool
-from devmesh.runtime.network.backends import Backends
+from devmesh.runtime.network.backends import Backends, Table, of_both
 from devmesh.runtime.network.hub import INBOUND_SOURCE_V6, Hub
 from devmesh.runtime.network.interception import Equipment, Interceptor, socket_at_home
 from devmesh.runtime.network.namespaces import Namespaces
@@ -27,6 +28,7 @@ from devmesh.snapshot.network import INBOUND_SOURCE, CaptureWatcher
 
 log = logging.getLogger(__name__)
 
+_NOTHING: Table = MappingProxyType({})
 VIRTUAL = (ip_network("240.240.0.0/16"), ip_network("2001:2::/48"))
 
 
@@ -67,6 +69,7 @@ class Fabric:
         self._members: dict[str, _Member] = {}
         self._by_address: dict[str, str] = {}
         self._watcher: CaptureWatcher | None = None
+        self._given: tuple[Table, Table] = (_NOTHING, _NOTHING)
         self._backends: Backends = {}
         self._nursery: trio.Nursery | None = None
         self._outdated = trio.Event()
@@ -260,14 +263,15 @@ class Fabric:
                 self._may_mark = False  # without CAP_NET_ADMIN; no rule of the host's asks for it
         return start_connecting(make, address, port, mark=None, bind=bind)
 
-    def update_backends(self, backends: Backends) -> None:
-        """Lead each Service's address to these endpoints, for what goes without a proxy.
+    def update_backends(self, tcp: Table, udp: Table = _NOTHING) -> None:
+        """Lead each Service's address to these endpoints, for what goes without a proxy (all UDP does).
 
         What has not changed costs nothing. It is in force a few ms later.
         """
-        if backends == self._backends:
+        if (tcp, udp) == self._given:
             return
-        self._backends = backends
+        self._given = tcp, udp
+        self._backends = of_both(tcp, udp)
         self._follow()
 
     def _follow(self) -> None:

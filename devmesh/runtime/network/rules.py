@@ -9,8 +9,9 @@ own hop: a connection made here on behalf of a client, which arrives as a strang
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from devmesh.runtime.network import nftables
 from devmesh.runtime.network.links import LOOPBACK
@@ -20,8 +21,8 @@ from devmesh.runtime.network.selection import SIDECAR_PORTS, Network, Selection
 from devmesh.snapshot.network import MARK_HOP, MARK_PROXY
 
 TABLE = "devmesh"
-SERVICES = "services"
-SERVICES_V4, SERVICES_V6 = "services4", "services6"
+# Chains that lead Services' addresses to their endpoints, with a map for each IP version.
+SERVICES = {nftables.TCP: "services", nftables.UDP: "datagrams"}
 _DIRECT = "direct"
 _PRIORITY = -101
 _TCP, _UDP = nftables.protocol_is(nftables.TCP), nftables.protocol_is(nftables.UDP)
@@ -76,12 +77,16 @@ def pod_rules(
         nftables.add_base_chain(TABLE, "out", "nat", Hook.OUTPUT, _PRIORITY),
         nftables.add_base_chain(TABLE, "in", "nat", Hook.PREROUTING, _PRIORITY),
         nftables.add_chain(TABLE, _DIRECT),
-        nftables.add_chain(TABLE, SERVICES),
-        nftables.add_dispatch(TABLE, SERVICES_V4, 4, 1),
-        nftables.add_dispatch(TABLE, SERVICES_V6, 6, 2),
     ]
-    chains = {
-        SERVICES: [nftables.dispatch(SERVICES_V4, 4), nftables.dispatch(SERVICES_V6, 6)],
+    for number, (protocol, version) in enumerate(product(SERVICES, (4, 6))):
+        if version == 4:
+            messages.append(nftables.add_chain(TABLE, SERVICES[protocol]))
+        messages.append(nftables.add_dispatch(TABLE, map_of(protocol, version), version, number + 1))
+    chains: dict[str, Iterable[list[bytes]]] = {
+        **{
+            chain: [nftables.dispatch(map_of(protocol, version), version) for version in (4, 6)]
+            for protocol, chain in SERVICES.items()
+        },
         _DIRECT: _direct(ports, around),
         "out": [*_own(ports), *_dns(ports, selection, own_resolver, resolvers), *_out(ports, selection)],
         "in": _in(ports, selection),
@@ -89,6 +94,11 @@ def pod_rules(
     for chain, rules in chains.items():
         messages += [nftables.add_rule(TABLE, chain, *rule) for rule in rules]
     return messages
+
+
+def map_of(protocol: int, version: int) -> str:
+    """Return the name of the map that knows the Services' addresses of a protocol and an IP version."""
+    return f"{SERVICES[protocol]}{version}"
 
 
 def _own(ports: Ports) -> Iterator[list[bytes]]:
@@ -130,8 +140,8 @@ def _out(ports: Ports, selection: Selection) -> Iterator[list[bytes]]:
 
 def _direct(ports: Ports, around: Surroundings) -> Iterator[list[bytes]]:
     """What no proxy takes over, UDP among it: to Services as with kube-proxy, to pods, to the world."""
-    for protocol in (_TCP, _UDP):
-        yield [*protocol, decide(Verdict.JUMP, SERVICES)]
+    for protocol, chain in SERVICES.items():
+        yield [*nftables.protocol_is(protocol), decide(Verdict.JUMP, chain)]
     if ports.relay is None:
         return
     for network in around.virtual:

@@ -129,7 +129,8 @@ def test_udp_of_a_pod_in_the_mesh_takes_the_same_way(run_pod: Applications, fabr
     server, client = run_pod("server"), run_pod("client")
     receiver = server.socket("0.0.0.0", socket.SOCK_DGRAM)
     receiver.bind(("0.0.0.0", 5000))
-    fabric.update_backends({(VIP, 50): ((server.pod.addresses[0], 5000),)})
+    elsewhere = (("10.244.99.99", 1),)  # TCP of the same port
+    fabric.update_backends({(VIP, 50): elsewhere}, {(VIP, 50): ((server.pod.addresses[0], 5000),)})
 
     sender = client.socket("0.0.0.0", socket.SOCK_DGRAM)
     sender.connect((VIP, 50))
