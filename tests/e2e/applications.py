@@ -20,9 +20,7 @@ from typing import Any
 from tests.e2e.bookinfo import Bookinfo, eventually, running
 
 APPS = Path(__file__).with_name("apps")
-OUTSIDE = (
-    f"198.51.100.{os.getpid() % 200 + 20}"  # of a network for documentation (TEST-NET-2); one for each run
-)
+OUTSIDE = f"198.51.100.{os.getpid() % 200 + 20}"  # TEST-NET-2; one for each run
 
 
 class Agent:

@@ -369,8 +369,9 @@ def test_replicas_share_what_they_accept() -> None:
 
 
 def test_udp_ports_lead_to_where_udp_is_received_whatever_tcp_does() -> None:
-    ports = "[{name: tcp-dns, port: 53, targetPort: 5301}, {name: dns, port: 53, protocol: UDP, targetPort: 5302}]"
-    made = mesh(CLIENT, service("b", spec=f"ports: {ports}"))
+    tcp = "{name: tcp-dns, port: 53, targetPort: 5301}"
+    udp = "{name: dns, port: 53, targetPort: 5302, protocol: UDP}"
+    made = mesh(CLIENT, service("b", spec=f"ports: [{tcp}, {udp}]"))
     snapshot = made.compile().snapshot
     vip = address(made, "b")
     assert snapshot.backends[vip, 53] == (("10.0.0.2", 5301),)
