@@ -9,7 +9,7 @@ from devmesh.proxy import local
 from devmesh.proxy.body import Body
 from devmesh.proxy.cluster_stats import ClusterStats
 from devmesh.proxy.deadlines import Deadline
-from devmesh.proxy.http1 import Fields, Request, Response
+from devmesh.proxy.http1 import CHUNKED, Fields, Request, Response
 from devmesh.proxy.http2.multiplex import Multiplex
 from devmesh.proxy.pools import SHARED, ClusterState, Pool
 from devmesh.proxy.reactor import HIGH, Connection
@@ -18,8 +18,10 @@ from devmesh.proxy.upstream import CONNECT_TIMEOUT, Upstream
 from devmesh.snapshot.balancing import Cookie, Hashing
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, ServiceRef
 from devmesh.snapshot.route import Route, Weighted
-from devmesh.traffic import hashing, outlier, retry
+from devmesh.telemetry.record import Record
+from devmesh.traffic import grpc, hashing, outlier, retry
 from devmesh.traffic.balancing import pick
+from devmesh.traffic.grpc import Messages
 from devmesh.traffic.retry import Reset
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 NO_WEIGHT = Weighted("")
 NO_CLUSTER = Cluster("", ServiceRef("", "", ""), 0)
+REPORT_EVERY = 5.0  # seconds (Istio: tcp_reporting_duration)
 MAX_REPLAY = 1 << 16  # bytes of a request's body that are kept for another try; Envoy's buffer limit
 
 
@@ -153,6 +156,9 @@ class Exchange:
     body: Body | None
     response_body: Body | None
     grpc_status: int | None = None
+    request_messages: Messages | None = None  # of gRPC, where the body is bare
+    response_messages: Messages | None = None
+    told_messages = (0, 0)
     request_trailers: Fields | None = None
     timeout: float | None = None
     _held: tuple[bytes, ...] | None = ()  # what was read of the request's body; None: too much to keep
@@ -167,6 +173,7 @@ class Exchange:
     _waiting: Pool | Multiplex | None = None
     _timer: Deadline | None = None  # of the whole, or of what delays it
     _try_timer: Deadline | None = None
+    _report_timer: Deadline | None = None  # of the messages of gRPC
     _shadows: tuple[Exchange, ...] = ()
     is_copy = False  # a mirror's: no client waits for it
 
@@ -191,12 +198,16 @@ class Exchange:
         self.is_uploaded = uploaded
         self._held = (piece,) if piece else ()
         self._held_size = self.upload_size = len(piece)
+        if self.request.is_grpc:
+            self._begin_grpc(piece)
         self.side.decide(self)
 
     def upload(self, piece: bytes, uploaded: bool, trailers: Fields | None = None) -> None:
         """Take more of the request's body."""
         self.is_uploaded = uploaded
         self.request_trailers = trailers
+        if self.request_messages is not None:
+            self.request_messages.take(piece)
         self.upload_size += len(piece)
         for shadow in self._shadows:
             shadow.upload(piece, uploaded, trailers)
@@ -232,6 +243,25 @@ class Exchange:
         if not self.is_uploaded and self._held_size > MAX_REPLAY:
             self.server.unhold()
         self._attempt()
+
+    def last(self, seconds: float) -> None:
+        """Let the request last so long altogether (Envoy: grpc_timeout_header_max, for inbound calls)."""
+        self._timer = self.plane.reactor.deadline(seconds, self._lasted)
+
+    def _lasted(self) -> None:
+        self._timer = None
+        upstream = self.upstream
+        self._leave()
+        if upstream is not None:
+            self.upstream_local = upstream.local
+            upstream.discard()
+        if self.answering:
+            self.details = "max_duration_timeout"
+            self._end()
+            self.server.cut()
+        else:
+            code = [("grpc-status", str(grpc.DEADLINE_EXCEEDED))]
+            self.reply(408, b"downstream duration timeout", "", "max_duration_timeout", code)
 
     def shadow(self, shadows: tuple[Exchange, ...]) -> None:
         """Send the body to these too, which mirror this request."""
@@ -511,8 +541,7 @@ class Exchange:
         if self._retrying:
             self._retried()
         status = response.status if response else None
-        code = response.headers.get("grpc-status", "") if response else ""
-        grpc_status = int(code) if code.isascii() and code.isdigit() else None
+        grpc_status = grpc.status_in(response.headers) if response else None
 
         def wanted(attempts: int) -> bool:
             return retry.should_retry(
@@ -612,6 +641,10 @@ class Exchange:
         self.answering = True
         self.upstream_time = self.plane.reactor.now() - self.sent_at
         self.download_size = len(piece)
+        if self.request.is_grpc:
+            self.grpc_status = grpc.status_in(response.headers)
+            if self.response_messages is not None:
+                self.response_messages.take(piece)
         server = self.server
         server.answer(self, response, piece, ended)
         if ended:
@@ -630,6 +663,10 @@ class Exchange:
     def answer_more(self, piece: bytes, ended: bool, trailers: Fields | None = None) -> None:
         """Take more of the response's body."""
         self.download_size += len(piece)
+        if self.response_messages is not None:
+            self.response_messages.take(piece)
+        if trailers and self.request.is_grpc:
+            self.grpc_status = grpc.status_in(dict(trailers))
         server = self.server
         server.answer_more(piece, ended, trailers)
         if ended:
@@ -648,10 +685,51 @@ class Exchange:
         if flag:
             self.add_flag(flag)
         self.answering = True
-        fields = self.side.reply_fields(self, fields or [])
+        fields = fields or []
+        if self.request.is_grpc:
+            status, body, fields = self._as_grpc(status, body, fields)
+        fields = self.side.reply_fields(self, fields)
         self.download_size = 0 if self.request.method == "HEAD" else len(body)
         self.server.reply(self, status, body, fields)
         self._complete()
+
+    def _as_grpc(self, status: int, body: bytes, fields: Fields) -> tuple[int, bytes, Fields]:
+        """Return a reply as gRPC's clients understand it: HTTP's status is 200, the rest stands in the head.
+
+        Envoy: ``sendLocalReply``.
+        """
+        self.status = 200
+        given = [value for name, value in fields if name == "grpc-status"]
+        code = self.grpc_status = int(given[0]) if given else grpc.status_of_http(status)
+        kept = [field for field in fields if field[0] not in ("grpc-status", "content-type")]
+        made: Fields = [("content-type", "application/grpc"), ("grpc-status", str(code))]
+        if body and self.request.method != "HEAD":
+            made.append(("grpc-message", grpc.message_text(body)))
+        return 200, b"", made + kept
+
+    def _begin_grpc(self, piece: bytes) -> None:
+        if self.request.length == CHUNKED:  # over HTTP/1.1, where nobody streams
+            return
+        self.request_messages, self.response_messages = Messages(), Messages()
+        self.request_messages.take(piece)
+        self._report_timer = self.plane.reactor.deadline(REPORT_EVERY, self._report)
+
+    def _report(self) -> None:
+        """Tell of a stream that lasts, as Istio does."""
+        self._report_timer = self.plane.reactor.deadline(REPORT_EVERY, self._report)
+        record = self.side.record(self)
+        if record is not None and self._count_messages(record):
+            self.plane.sink.messages(record)
+
+    def _count_messages(self, record: Record) -> bool:
+        """Fill in how many messages there were since the last time; tell whether any."""
+        sent, received = self.request_messages, self.response_messages
+        if sent is None or received is None:
+            return False
+        before = self.told_messages
+        self.told_messages = sent.count, received.count
+        record.request_messages, record.response_messages = sent.count - before[0], received.count - before[1]
+        return self.told_messages != before
 
     def switch(self, head: bytes, rest: bytes) -> None:
         """The upstream agreed to speak another protocol: only carry bytes from now on."""
@@ -715,8 +793,13 @@ class Exchange:
         if not self.is_copy:
             responses = http.responses
             responses[status] = responses.get(status, 0) + 1
+        if self.request.is_grpc and self.grpc_status is None and status:
+            self.grpc_status = grpc.status_of_http(status)
         record = self.side.record(self)
         if record is not None:
+            if self._report_timer is not None:
+                self._report_timer.cancel()
+                self._count_messages(record)
             self.plane.sink.request(record)
 
     # -- time --

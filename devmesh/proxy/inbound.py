@@ -31,6 +31,7 @@ from devmesh.snapshot.proxy import InboundPort, MtlsMode, Proxy
 from devmesh.snapshot.route import Retry, Route
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import Record
+from devmesh.traffic.grpc import timeout_of
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
@@ -139,6 +140,8 @@ class ServerSide(Side):
         self.last_fields = b"" if plan.is_named else self._operation
         upgrade = framing(request, exchange.upgrade) if exchange.upgrade else ""
         exchange.head = f"{plan.before}x-request-id: {request_id}\r\n{trace.text}{upgrade or plan.after}\r\n"
+        if request.is_grpc and (seconds := timeout_of(request.headers.get("grpc-timeout", ""))):
+            exchange.last(seconds)
         exchange.forward(route)
 
     def _plan(self, request: Request) -> _Plan:

@@ -22,10 +22,13 @@ from devmesh.snapshot.route import NO_OPS, Route, RouteTable
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import Record
 from devmesh.traffic import cors, fault, headers, rewriting
+from devmesh.traffic.grpc import timeout_of, timeout_text
 from devmesh.traffic.routing import RequestHead, find_route, find_virtual_host, pick_destination, without_port
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
+
+_DROPPED_GRPC, _AT_GATEWAY_GRPC = DROPPED | {"grpc-timeout"}, AT_GATEWAY | {"grpc-timeout"}
 
 
 class ClientSide(Side):
@@ -143,16 +146,9 @@ class ClientSide(Side):
             self._forward(exchange, route)
 
     def _abort(self, exchange: Exchange, status: int, grpc_status: int | None) -> None:
-        body = fault.ABORT_BODY
-        if grpc_status is None:
-            exchange.reply(status, body, "FI", "fault_filter_abort")
-            return
-        fields = [
-            ("content-type", "application/grpc"),
-            ("grpc-status", str(grpc_status)),
-            ("grpc-message", body.decode()),
-        ]
-        exchange.reply(status, b"", "FI", "fault_filter_abort", fields)
+        told = grpc_status is not None and exchange.request.is_grpc  # Envoy: nobody else hears of it
+        fields = [("grpc-status", str(grpc_status))] if told else []
+        exchange.reply(status, fault.ABORT_BODY, "FI", "fault_filter_abort", fields)
 
     def _plan(self, request: Request) -> Plan:
         """Work out what becomes of a head under the table in force, and keep that with the head."""
@@ -190,6 +186,8 @@ class ClientSide(Side):
             if exchange.path != request.path:
                 exchange.original_path = request.path
             exchange.authority = route.rewrite.authority or request.authority
+        if request.is_grpc:
+            exchange.timeout = _grpc_timeout(request, route)
         exchange.head = self._head(exchange, request, route)
         if "x-envoy-upstream-rq-timeout-ms" in request.headers and self._is_internal(request):
             exchange.timeout = _milliseconds(request.headers["x-envoy-upstream-rq-timeout-ms"])
@@ -199,6 +197,8 @@ class ClientSide(Side):
 
     def _head(self, exchange: Exchange, request: Request, route: Route) -> str:
         dropped = AT_GATEWAY if self._gateway else DROPPED
+        if request.is_grpc:
+            dropped = _AT_GATEWAY_GRPC if self._gateway else _DROPPED_GRPC
         if route.request_headers is NO_OPS and exchange.weighted.request_headers is NO_OPS:
             lines = sent_on(request, dropped)
         else:
@@ -211,6 +211,8 @@ class ClientSide(Side):
             more += f"x-envoy-original-path: {exchange.original_path}\r\n"
         if exchange.authority is not request.authority:
             more += f"x-envoy-original-host: {request.authority}\r\n"
+        if timeout and request.is_grpc:  # Envoy: the next one hears what is in force
+            more += f"grpc-timeout: {timeout_text(timeout)}\r\n"
         more += said_by(route, timeout)
         return (
             f"{request.method} {exchange.path} HTTP/1.1\r\nhost: {exchange.authority}\r\n{lines}"
@@ -420,6 +422,14 @@ def original_endpoint(
     if instance is None:
         return Endpoint(address, port)
     return Endpoint(address, port, instance.id, instance.workload, instance.identity)
+
+
+def _grpc_timeout(request: Request, route: Route) -> float:
+    """Return the seconds that a gRPC call may take, 0 for no limit: what it says itself, but no longer than
+    the route allows (Istio: max_grpc_timeout)."""
+    asked = timeout_of(request.headers.get("grpc-timeout", "")) or 0.0
+    allowed = route.timeout or 0.0
+    return min(asked, allowed) if asked and allowed else asked or allowed
 
 
 def _milliseconds(text: str) -> float | None:

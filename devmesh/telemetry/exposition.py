@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TypeVar
 
 from devmesh.telemetry import labels as names
-from devmesh.telemetry.metrics import BOUNDS, HttpSeries, MetricStore, TcpSeries
+from devmesh.telemetry.metrics import BOUNDS, HttpSeries, MessageSeries, MetricStore, TcpSeries
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LES = (*(f"{bound:g}" if bound < 1e6 else str(int(bound)) for bound in BOUNDS), "+Inf")
@@ -53,6 +53,21 @@ def expose(store: MetricStore, own: Iterable[Own] = ()) -> Iterator[str]:
     )
     for name, text, value in _TCP:
         yield from _family(name, "counter", text, tcp, partial(_counter, value))
+    messages = store.message_series()
+    yield from _family(
+        "istio_request_messages_total",
+        "counter",
+        "Messages of gRPC, of requests.",
+        messages,
+        lambda n, s: [f"{n}{{{_messages(s)}}} {s.requests}\n"],
+    )
+    yield from _family(
+        "istio_response_messages_total",
+        "counter",
+        "Messages of gRPC, of responses.",
+        messages,
+        lambda n, s: [f"{n}{{{_messages(s)}}} {s.responses}\n"],
+    )
     yield _own(own)
 
 
@@ -105,6 +120,12 @@ def _http(series: HttpSeries) -> str:
 def _tcp(series: TcpSeries) -> str:
     if not series.text:
         series.text = label_text(names.TCP, series.labels)
+    return series.text
+
+
+def _messages(series: MessageSeries) -> str:
+    if not series.text:
+        series.text = label_text(names.MESSAGES, series.labels)
     return series.text
 
 

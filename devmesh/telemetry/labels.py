@@ -36,6 +36,7 @@ COMMON = (
     "request_protocol",
 )
 HTTP = (*COMMON, "response_code", "grpc_response_status", "response_flags", "connection_security_policy")
+MESSAGES = COMMON[:-1]  # Istio counts them before it knows how the call ends
 TCP = (*COMMON, "response_flags", "connection_security_policy")
 
 _NAMED_CLUSTERS = ("PassthroughCluster", "BlackHoleCluster", "InboundPassthroughCluster")
@@ -45,6 +46,11 @@ def http_labels(record: Record) -> tuple[str, ...]:
     """Return the values for `HTTP`."""
     status = "" if record.grpc_status is None else str(record.grpc_status)
     return (*_common(record), str(record.status), status, record.flags or "-", _policy(record))
+
+
+def message_labels(record: Record) -> tuple[str, ...]:
+    """Return the values for `MESSAGES`."""
+    return _common(record)[:-1]
 
 
 def tcp_labels(record: Record) -> tuple[str, ...]:

@@ -94,6 +94,18 @@ class TcpSeries:
         self.sent = 0
 
 
+class MessageSeries:
+    """Messages of gRPC under one set of labels."""
+
+    __slots__ = ("labels", "requests", "responses", "text")
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.text = ""
+        self.requests = 0
+        self.responses = 0
+
+
 class MetricStore:
     """All series. Past `limit` sets of labels, one series (for each reporter and protocol) whose other labels
     read `OVERFLOW` takes the rest, so that totals stay right and memory bounded."""
@@ -102,6 +114,7 @@ class MetricStore:
         self._limit = limit
         self._http: dict[tuple[str, ...], HttpSeries] = {}
         self._tcp: dict[tuple[str, ...], TcpSeries] = {}
+        self._messages: dict[tuple[str, ...], MessageSeries] = {}
         self.overflowed = 0  # how many times a set of labels had no room
 
     def http(self, labels: tuple[str, ...]) -> HttpSeries:
@@ -120,6 +133,17 @@ class MetricStore:
             series = self._tcp.get(labels) or self._tcp.setdefault(labels, TcpSeries(labels))
         return series
 
+    def messages(self, labels: tuple[str, ...]) -> MessageSeries:
+        """Return the series of `labels` (the values for `labels.MESSAGES`)."""
+        series = self._messages.get(labels)
+        if series is None:
+            labels = self._room(labels, names.MESSAGES)
+            series = self._messages.get(labels) or self._messages.setdefault(labels, MessageSeries(labels))
+        return series
+
+    def message_series(self) -> list[MessageSeries]:
+        return list(self._messages.values())
+
     def http_series(self) -> list[HttpSeries]:
         return list(self._http.values())
 
@@ -133,18 +157,21 @@ class MetricStore:
             labels = series.labels
             side = _SOURCE if labels[0] == "source" else _DESTINATION
             if (labels[side[0]], labels[side[1]]) == (workload, namespace):
-                kept: dict[tuple[str, ...], Any] = (
-                    found._http if isinstance(series, HttpSeries) else found._tcp
-                )
+                kept: dict[tuple[str, ...], Any] = found._tcp
+                if isinstance(series, HttpSeries):
+                    kept = found._http
+                elif isinstance(series, MessageSeries):
+                    kept = found._messages
                 kept[labels] = series
         return found
 
     def __len__(self) -> int:
-        return len(self._http) + len(self._tcp)
+        return len(self._http) + len(self._tcp) + len(self._messages)
 
-    def __iter__(self) -> Iterator[HttpSeries | TcpSeries]:
+    def __iter__(self) -> Iterator[HttpSeries | TcpSeries | MessageSeries]:
         yield from list(self._http.values())
         yield from list(self._tcp.values())
+        yield from list(self._messages.values())
 
     def _room(self, labels: tuple[str, ...], keys: tuple[str, ...]) -> tuple[str, ...]:
         if len(self) < self._limit:

@@ -64,6 +64,8 @@ class Record:
     operation: str = ""
     attempts: int = 1
     origin: Origin | None = None  # the rule that routed it
+    request_messages: int = 0  # of gRPC, since the last time that some were told of
+    response_messages: int = 0
 
 
 class RecordSink:
@@ -71,6 +73,9 @@ class RecordSink:
 
     def request(self, record: Record) -> None:
         """Take a finished request."""
+
+    def messages(self, record: Record) -> None:
+        """Take the messages of a gRPC stream that goes on, counted since the last time."""
 
     def opened(self, record: Record) -> None:
         """Take a TCP connection that has begun (istio_tcp_connections_opened_total)."""

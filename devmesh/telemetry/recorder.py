@@ -12,7 +12,7 @@ from devmesh.snapshot.snapshot import MeshSettings, Snapshot
 from devmesh.telemetry.accesslog import compile_settings
 from devmesh.telemetry.edges import EdgeStore, Flow, FlowKey
 from devmesh.telemetry.exposition import Own, expose
-from devmesh.telemetry.labels import called_host, http_labels, tcp_labels
+from devmesh.telemetry.labels import called_host, http_labels, message_labels, tcp_labels
 from devmesh.telemetry.logs import AccessLogs
 from devmesh.telemetry.metrics import HttpSeries, MetricStore, TcpSeries
 from devmesh.telemetry.process import process_metrics
@@ -80,7 +80,16 @@ class Recorder(RecordSink):
         flow = bound.flow
         flow.observe(int(record.started + duration), duration, received, sent)
         flow.route = record.route
+        if record.request_messages or record.response_messages:
+            self.messages(record)
         self._keep(record)
+
+    def messages(self, record: Record) -> None:
+        """Take the messages of a gRPC stream, which maybe goes on."""
+        series = self.metrics.messages(message_labels(record))
+        series.requests += record.request_messages
+        series.responses += record.response_messages
+        self.revision += 1
 
     def opened(self, record: Record) -> None:
         """Take a TCP connection that has begun."""

@@ -111,6 +111,23 @@ def test_label_values(record: Record, expected: dict[str, str]) -> None:
     assert {name: values[name] for name in expected} == expected
 
 
+def test_messages_of_grpc_are_counted_without_what_is_known_only_at_the_end() -> None:
+    record = call(PRODUCTPAGE, DETAILS, protocol="grpc", request_messages=2, response_messages=3)
+    of = recorder(record)
+    going_on = call(PRODUCTPAGE, DETAILS, protocol="grpc", status=0, request_messages=1)
+    of.messages(going_on)
+    [asked], [answered] = (
+        lines(of, "istio_request_messages_total{"),
+        lines(of, "istio_response_messages_total{"),
+    )
+    assert asked.endswith(" 3")
+    assert answered.endswith(" 3")
+    assert 'destination_workload="details-v1"' in asked
+    for name in ("response_code", "request_protocol", "response_flags", "connection_security_policy"):
+        assert name not in asked
+    assert len(lines(of, "istio_requests_total{")) == 1
+
+
 def test_tcp_has_its_own_labels_and_counters() -> None:
     made = recorder()
     record = call(PRODUCTPAGE, DETAILS, protocol="tcp", status=0)

@@ -17,7 +17,7 @@ class Budget:
     """Counts what one peer does; a limit that is passed ends the connection.
 
     Attributes:
-        opened: Streams so far.
+        opened, ended: Streams so far.
         data_sent: DATA frames sent.
         unread: Control frames sent since the peer was last seen to read.
     """
@@ -53,14 +53,13 @@ class Budget:
         if self.unread > MAX_CONTROL_FRAMES:
             raise _flood("http2.outbound_control_frames_flood")
 
-    def stream_ended(self, age: float, *, unanswered: bool) -> None:
-        """A stream is over after `age` seconds; `unanswered`: its client gave it up before it got an answer.
+    def reset(self, age: float) -> None:
+        """A client has given up a stream after `age` seconds, before it got an answer.
 
         Envoy: where of 500 streams half are given up so, or as soon as it can only become that many, it is
         an attack.
         """
-        self.ended += 1
-        if unanswered and age < _YOUNG:
+        if age < _YOUNG:
             self._premature += 1
             if self._premature >= _RESETS // 2 and self._premature * 2 >= self.ended:
                 raise _flood("http2.premature_reset")

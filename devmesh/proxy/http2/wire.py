@@ -159,7 +159,7 @@ class Wire(ABC):
             self.emit(frames.reset(stream.id, code))
             self.forget(stream)
 
-    def forget(self, stream: Stream, *, by_peer: bool = False) -> None:
+    def forget(self, stream: Stream) -> None:
         """The stream is over."""
         if self.streams.pop(stream.id, None) is None:
             return
@@ -169,8 +169,7 @@ class Wire(ABC):
             self._owed += stream.owed
             stream.owed = 0
             self._credit_connection()
-        unanswered = by_peer and stream.is_unanswered
-        self.budget.stream_ended(self.now() - stream.began if unanswered else 0.0, unanswered=unanswered)
+        self.budget.ended += 1
         self.settled()
 
     # -- windows --
@@ -341,8 +340,11 @@ class Wire(ABC):
             raise Http2Error(Code.FRAME_SIZE_ERROR, "http2.codec_error")
         stream = self.streams.get(number)
         if stream is not None:
-            self.forget(stream, by_peer=True)
+            in_vain = stream.is_unanswered
+            self.forget(stream)
             stream.was_reset(int.from_bytes(payload))
+            if in_vain:
+                self.budget.reset(self.now() - stream.began)
         elif self.is_idle(number):
             raise _broken()
 
