@@ -385,7 +385,6 @@ class Exchange:
             connection = self.side.connect(self.cluster, upstream, self.named)
         except OSError as error:
             upstream.abandon()
-            self.attempts += 1  # nothing was sent, and it was a try all the same
             self.state.stats.upstream_cx_connect_fail += 1
             self.failed("connect-failure", error.strerror or str(error), started=False)
             return
@@ -505,6 +504,8 @@ class Exchange:
 
     def failed(self, reset: Reset, transport: str, *, started: bool) -> None:
         """A try ended without a complete response. `started`: some of the request may have been sent."""
+        if self.upstream is None and reset != "overflow":  # it came to nothing before `_send` could count it
+            self.attempts += 1
         self._leave()
         if self._over:
             return

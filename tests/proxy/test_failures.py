@@ -53,6 +53,15 @@ def test_a_refused_connection_is_tried_again_and_told() -> None:
     )
 
 
+def test_a_refused_connection_of_http2_is_not_tried_for_ever() -> None:
+    mesh = Mesh(snapshot(to_b(retry=DEFAULT), clusters=(replace(cluster(GONE), http2=True),)))
+    client = mesh.client()
+    client.connection.send(GET)
+    mesh.reactor.advance(5)
+    assert status_of(client.data) == 503
+    assert mesh.sink.requests[0].flags == "UF,URX"
+
+
 def test_another_endpoint_takes_the_request_of_one_that_refuses() -> None:
     retry = Retry(attempts=5, on=DEFAULT.on)
     mesh = Mesh(snapshot(to_b(retry=retry), clusters=(cluster(GONE, endpoint()),)))
