@@ -72,8 +72,6 @@ _KUBERNETES = (
     ),
     _inert("policy", "PodDisruptionBudget", "poddisruptionbudgets", short_names=("pdb",)),
     _inert("networking.k8s.io", "NetworkPolicy", "networkpolicies", short_names=("netpol",), status=False),
-    _inert("networking.k8s.io", "Ingress", "ingresses", short_names=("ing",)),
-    _inert("networking.k8s.io", "IngressClass", "ingressclasses", namespaced=False, status=False),
     _inert(_RBAC, "Role", "roles", status=False),
     _inert(_RBAC, "RoleBinding", "rolebindings", status=False),
     _inert(_RBAC, "ClusterRole", "clusterroles", namespaced=False, status=False),

@@ -59,6 +59,10 @@ DAEMON_SET = Kind("apps", "DaemonSet", "daemonsets", ("v1",), ("ds",), categorie
 CONTROLLER_REVISION = Kind("apps", "ControllerRevision", "controllerrevisions", ("v1",), subresources=())
 JOB = Kind("batch", "Job", "jobs", ("v1",), categories=("all",))
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "EndpointSlice", "endpointslices", ("v1",), subresources=())
+INGRESS = Kind("networking.k8s.io", "Ingress", "ingresses", ("v1",), ("ing",))
+INGRESS_CLASS = Kind(
+    "networking.k8s.io", "IngressClass", "ingressclasses", ("v1",), namespaced=False, subresources=()
+)
 VIRTUAL_SERVICE = Kind(
     "networking.istio.io",
     "VirtualService",
@@ -130,6 +134,8 @@ BUILT_IN: tuple[Kind, ...] = (
     SIDECAR,
     PEER_AUTHENTICATION,
     WORKLOAD_ENTRY,
+    INGRESS,
+    INGRESS_CLASS,
     *GATEWAY_API,
     *WITHOUT_EFFECT,
 )

@@ -26,6 +26,7 @@ from devmesh.pilot.gateway_api.compilation import GatewayApi
 from devmesh.pilot.gateway_api.deployment import Wanted
 from devmesh.pilot.gateways import Gateways
 from devmesh.pilot.inbound import Serving, inbound, services_of
+from devmesh.pilot.ingress import Ingresses
 from devmesh.pilot.listeners import Listeners
 from devmesh.pilot.localities import interest
 from devmesh.pilot.memo import Memo
@@ -91,7 +92,9 @@ def compile_mesh(
     problems.extend(compilation.swaps.findings(instances))
     api = compilation.gateway_api
     problems.extend(api.findings())
-    return Compiled(snapshot, problems.all(), api.statuses(), api.wanted(), memo, problems)
+    problems.extend(compilation.ingresses.translated.findings)
+    statuses = {**api.statuses(), **compilation.ingresses.statuses()}
+    return Compiled(snapshot, problems.all(), statuses, api.wanted(), memo, problems)
 
 
 class _Compilation:
@@ -119,14 +122,17 @@ class _Compilation:
             store, self.registry, self.resources.service_entries, self.settings.domain, memo, problems
         )
         derived = self.gateway_api.translated
+        self.ingresses = Ingresses(self.resources.ingresses, store, self.registry, self.settings, memo)
+        made = (*derived.virtual_services, *self.ingresses.translated.virtual_services)
         rules = sorted(
             (*self.resources.destination_rules, *self.gateway_api.rules), key=lambda rule: rule.order
         )
         self.rules = DestinationRules(rules, self.settings, memo)
         self.virtual_services = VirtualServices(
-            self.resources.virtual_services, self.settings, memo, problems, derived.virtual_services
+            self.resources.virtual_services, self.settings, memo, problems, made
         )
-        self.gateways = sorted((*self.resources.gateways, *derived.gateways), key=lambda g: g.order)
+        gateways = (*self.resources.gateways, *derived.gateways, *self.ingresses.translated.gateways)
+        self.gateways = sorted(gateways, key=lambda g: g.order)
         self.compiling = Compiling(self.registry, self.settings)
         self._outbounds: dict[View, Outbound] = {}
 

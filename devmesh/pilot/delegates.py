@@ -21,14 +21,17 @@ Delegates = Mapping[tuple[str, str], Loading]
 class Written:
     """One HTTP route and where it was written (`source` is the delegate, where it came from one).
 
-    `path` is that of a Gateway API route, whose semantics it then has: prefixes of whole segments,
-    and 500 for a backend that isn't there.
+    `path` is where it was written, where that is no VirtualService. Prefixes are of whole segments where
+    `by_segment` says so; 500 is the answer for a backend that isn't there where `strict` does: both are so
+    for a route of the Gateway API.
     """
 
     route: HTTPRoute
     source: Loaded[object]
     index: int
     path: str = ""
+    by_segment: bool = True  # as long as there is a path
+    strict: bool = True  # likewise
 
 
 def delegates_of(loaded: Loading, delegates: Delegates) -> list[Loading]:

@@ -72,12 +72,20 @@ def _translated(config: MeshConfig) -> Settings:
         pool=config.default_traffic_policy.connection_pool if config.default_traffic_policy else None,
         outlier=config.default_traffic_policy.outlier_detection if config.default_traffic_policy else None,
         topology=topology(config.default_config),
+        ingress_class=config.ingress_class or defaults.ingress_class,
+        ingress_selector=config.ingress_selector or defaults.ingress_selector,
+        ingress_mode=_ingress_mode(config),
         service_export_to=config.default_service_export_to or defaults.service_export_to,
         virtual_service_export_to=config.default_virtual_service_export_to
         or defaults.virtual_service_export_to,
         destination_rule_export_to=config.default_destination_rule_export_to
         or defaults.destination_rule_export_to,
     )
+
+
+def _ingress_mode(config: MeshConfig) -> str:
+    mode = config.ingress_controller_mode
+    return DEFAULTS.ingress_mode if mode in (None, "UNSPECIFIED") else mode
 
 
 def _mesh_settings(config: MeshConfig) -> MeshSettings:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from devmesh.config import kinds
 from devmesh.config.documents.destinationrule import DestinationRuleSpec
 from devmesh.config.documents.gateway import GatewaySpec
+from devmesh.config.documents.ingress import IngressSpec
 from devmesh.config.documents.security import PeerAuthenticationSpec
 from devmesh.config.documents.serviceentry import ServiceEntrySpec, WorkloadEntrySpec
 from devmesh.config.documents.services import ServiceSpec
@@ -56,6 +57,7 @@ class Resources:
     virtual_services: tuple[Loaded[VirtualServiceSpec], ...] = ()
     destination_rules: tuple[Loaded[DestinationRuleSpec], ...] = ()
     gateways: tuple[Loaded[GatewaySpec], ...] = ()
+    ingresses: tuple[Loaded[IngressSpec], ...] = ()
     service_entries: tuple[Loaded[ServiceEntrySpec], ...] = ()
     workload_entries: tuple[Loaded[WorkloadEntrySpec], ...] = ()
     sidecars: tuple[Loaded[SidecarSpec], ...] = ()
@@ -77,6 +79,7 @@ def load(store: Store, memo: Memo, problems: Problems) -> Resources:
         virtual_services=specs(kinds.VIRTUAL_SERVICE),
         destination_rules=specs(kinds.DESTINATION_RULE),
         gateways=specs(kinds.GATEWAY),
+        ingresses=specs(kinds.INGRESS),
         service_entries=specs(kinds.SERVICE_ENTRY),
         workload_entries=specs(kinds.WORKLOAD_ENTRY),
         sidecars=specs(kinds.SIDECAR),

@@ -92,7 +92,7 @@ def _route(
     origin: Origin,
 ) -> Route:
     rule = written.route
-    by_segment = bool(written.path)
+    by_segment = bool(written.path) and written.by_segment
     match = _match(block, by_segment=by_segment)
     matches = (match,) if match else ()
     name = f"{rule.name}.{block.name}" if block and block.name else rule.name
@@ -148,7 +148,7 @@ def _route(
         response_headers=response,
         operation=_operation(vs, match, destinations, place),
         origin=origin,
-        not_found=500 if by_segment else 503,
+        not_found=500 if written.path and written.strict else 503,
     )
 
 

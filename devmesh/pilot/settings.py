@@ -54,6 +54,9 @@ class Settings:
     pool: ConnectionPoolSettings | None = None  # where no rule has one
     outlier: OutlierDetection | None = None  # likewise
     topology: Topology = field(default_factory=Topology)
+    ingress_class: str = "istio"
+    ingress_selector: str = "ingressgateway"
+    ingress_mode: str = "STRICT"  # which Ingresses without a class are served: none; DEFAULT: all
     service_export_to: tuple[str, ...] = ("*",)
     virtual_service_export_to: tuple[str, ...] = ("*",)
     destination_rule_export_to: tuple[str, ...] = ("*",)

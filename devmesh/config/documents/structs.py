@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from devmesh.config.documents import gateway_api, gateway_routes, kubernetes, networking, security
+from devmesh.config.documents import gateway_api, gateway_routes, ingress, kubernetes, networking, security
 from devmesh.config.documents.message import Message
 
 STRUCTS: Mapping[tuple[str, str], type[Message]] = MappingProxyType(
@@ -37,6 +37,8 @@ STRUCTS: Mapping[tuple[str, str], type[Message]] = MappingProxyType(
         ("security.istio.io", "PeerAuthentication"): security.PeerAuthentication,
         ("security.istio.io", "RequestAuthentication"): security.RequestAuthentication,
         ("security.istio.io", "AuthorizationPolicy"): security.AuthorizationPolicy,
+        ("networking.k8s.io", "Ingress"): ingress.Ingress,
+        ("networking.k8s.io", "IngressClass"): ingress.IngressClass,
         ("gateway.networking.k8s.io", "GatewayClass"): gateway_api.GatewayClass,
         ("gateway.networking.k8s.io", "Gateway"): gateway_api.GatewayResource,
         ("gateway.networking.k8s.io", "ListenerSet"): gateway_api.ListenerSet,
