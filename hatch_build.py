@@ -23,13 +23,17 @@ ASKED = "DEVMESH_COMPILE"
 # the engine and the reactor's loop stay as they are: they are driven by trio, and not hot by themselves.
 MODULES = (
     "devmesh/proxy/*.py",
+    "devmesh/proxy/http2/*.py",
     "devmesh/traffic/routing.py",
     "devmesh/traffic/balancing.py",
-    "devmesh/telemetry/metrics.py",
+    "devmesh/telemetry/edges.py",
     "devmesh/telemetry/histogram.py",
+    "devmesh/telemetry/metrics.py",
+    "devmesh/telemetry/record.py",
+    "devmesh/telemetry/recorder.py",
     "devmesh/telemetry/requests.py",
 )
-LEFT_OUT = ("devmesh/proxy/__init__.py", "devmesh/proxy/engine.py")
+LEFT_OUT = ("devmesh/proxy/__init__.py", "devmesh/proxy/http2/__init__.py", "devmesh/proxy/engine.py")
 
 
 class CompiledCore(BuildHookInterface[Any]):
@@ -70,8 +74,7 @@ def compile_core(root: Path, folder: Path) -> list[Path]:
     if shutil.which(compiler) is None:
         return []
     shutil.copytree(root / "devmesh", folder / "devmesh", ignore=shutil.ignore_patterns("__pycache__", "ui"))
-    found = sorted({path.relative_to(root).as_posix() for name in MODULES for path in root.glob(name)})
-    modules = [name for name in found if name not in LEFT_OUT]
+    modules = compiled_modules(root)
     setup = f"""
 from setuptools import setup
 from mypyc.build import mypycify
@@ -86,3 +89,9 @@ setup(name="devmesh", packages=[], ext_modules=mypycify(
     if done.returncode or len(made) <= len(modules):
         raise RuntimeError(f"mypyc did not compile the data plane:\n{(done.stdout + done.stderr)[-3000:]}")
     return made
+
+
+def compiled_modules(root: Path) -> list[str]:
+    """Return the modules that are compiled, as paths relative to `root`."""
+    found = {path.relative_to(root).as_posix() for name in MODULES for path in root.glob(name)}
+    return sorted(found - set(LEFT_OUT))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import hatch_build
-from hatch_build import ASKED, LEFT_OUT, MODULES, CompiledCore, compile_core
+from hatch_build import ASKED, LEFT_OUT, MODULES, CompiledCore, compile_core, compiled_modules
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,3 +57,25 @@ def test_what_is_compiled_goes_into_the_wheel(monkeypatch: pytest.MonkeyPatch) -
     data, _ = build("standard")
     assert list(data["force_include"].values()) == ["devmesh/proxy/exchange.so"]
     assert (data["pure_python"], data["infer_tag"]) == (False, True)
+
+
+def test_no_class_gives_a_default_that_mypyc_forgets() -> None:
+    """``x: A | B | None = None`` in a class's body, and ``x: P | None = None`` of a Protocol, are undefined
+    there where they are compiled: they have to be set by ``__init__``."""
+    trees = {name: ast.parse((ROOT / name).read_text()) for name in compiled_modules(ROOT)}
+    classes = [
+        (name, node)
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and not node.decorator_list
+    ]
+    protocols = {node.name for _, node in classes if "Protocol" in map(ast.unparse, node.bases)}
+    forgotten = [
+        f"{name}: {node.name}.{ast.unparse(each)}"
+        for name, node in classes
+        for each in node.body
+        if isinstance(each, ast.AnnAssign) and each.value is not None and ast.unparse(each.value) == "None"
+        for types in [set(ast.unparse(each.annotation).split(" | ")) - {"None"}]
+        if len(types) > 1 or types & protocols
+    ]
+    assert forgotten == []

@@ -170,7 +170,7 @@ class Exchange:
     _hash: int | None = None
     _repeated = False
     _over = False
-    _waiting: Pool | Multiplex | None = None
+    _waiting: Pool | Multiplex | None
     _timer: Deadline | None = None  # of the whole, or of what delays it
     _try_timer: Deadline | None = None
     _report_timer: Deadline | None = None  # of the messages of gRPC
@@ -186,8 +186,8 @@ class Exchange:
         self.close = request.close
         self.upgrade = request.upgrade
         self.authority = request.authority
-        # Not on the class: mypyc wants those of a Protocol's type here.
-        self.upstream = self.body = self.response_body = None
+        # Not on the class: mypyc forgets those of a Protocol's type there, or of one of two types.
+        self.upstream = self.body = self.response_body = self._waiting = None
         self.began = self.plane.reactor.now()
         side.http.rq_active += 1
 

@@ -46,7 +46,8 @@ _SHORT = {
 
 def _subject(certificate: dict[str, Any]) -> str:
     """Return the subject as RFC 2253 writes it: the most specific part first."""
-    found = [pair for part in certificate.get("subject", ()) for pair in part]
+    parts: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())
+    found = [pair for part in parts for pair in part]
     return ",".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in reversed(found))
 
 

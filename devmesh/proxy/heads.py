@@ -15,9 +15,7 @@ NAMES = ("x-request-id", "traceparent", "x-b3-traceid", "x-b3-spanid", "x-b3-par
 IDS = frozenset((*NAMES, "b3"))
 _VALUE = r"([0-9A-Za-z-]+)\r\n"
 _FIRST = b"\r\nx-request-id: "
-_BLOCK = re.compile(
-    "".join([f"{NAMES[0]}: {_VALUE}", *(f"(?:{name}: {_VALUE})?" for name in NAMES[1:])]).encode()
-)
+_BLOCK = re.compile("".join([f"{NAMES[0]}: {_VALUE}", *[f"(?:{name}: {_VALUE})?" for name in NAMES[1:]]]))
 
 
 def read_request(known: dict[bytes, Request], data: bytes, scheme: str) -> Request | None:
@@ -31,8 +29,8 @@ def read_request(known: dict[bytes, Request], data: bytes, scheme: str) -> Reque
     if request is not None:
         return request
     start = data.find(_FIRST, 0, end) + 2
-    if start >= 2 and (found := _BLOCK.match(data, start, end - 2)) is not None:
-        request = _with_ids(known, data[:start] + data[found.end() : end], scheme, found)
+    if start >= 2 and (found := _BLOCK.match(data[start : end - 2].decode("latin-1"))) is not None:
+        request = _with_ids(known, data[:start] + data[start + found.end() : end], scheme, found)
         if request is not None:
             return request
     request = parse_request(data, scheme)
@@ -42,9 +40,7 @@ def read_request(known: dict[bytes, Request], data: bytes, scheme: str) -> Reque
     return request
 
 
-def _with_ids(
-    known: dict[bytes, Request], bare: bytes, scheme: str, block: re.Match[bytes]
-) -> Request | None:
+def _with_ids(known: dict[bytes, Request], bare: bytes, scheme: str, block: re.Match[str]) -> Request | None:
     """Return the request whose head is `bare` and a block of ids in it; None: that has to be read whole.
 
     Raises:
@@ -58,15 +54,15 @@ def _with_ids(
         plain.ids = NO_IDS
         remember(known, bare, plain)
     request_id, parent, trace, span, above, sampled = block.groups()
-    ids = {"x-request-id": request_id.decode()}
+    ids = {"x-request-id": request_id}
     if parent is not None:
-        ids["traceparent"] = parent.decode()
+        ids["traceparent"] = parent
     if trace is not None:
-        ids["x-b3-traceid"] = trace.decode()
+        ids["x-b3-traceid"] = trace
     if span is not None:
-        ids["x-b3-spanid"] = span.decode()
+        ids["x-b3-spanid"] = span
     if above is not None:
-        ids["x-b3-parentspanid"] = above.decode()
+        ids["x-b3-parentspanid"] = above
     if sampled is not None:
-        ids["x-b3-sampled"] = sampled.decode()
-    return plain.with_ids(ids, block.end() - block.start())
+        ids["x-b3-sampled"] = sampled
+    return plain.with_ids(ids, block.end())

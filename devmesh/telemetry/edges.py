@@ -126,7 +126,7 @@ class Flow:
         whole: float = inf
         if fine + 1 < len(LEVELS):
             step = LEVELS[fine + 1][0]
-            whole = -(-start // step) * step
+            whole = float(-(-start // step) * step)
             for slot in reversed(self._levels[fine + 1]):
                 if slot.second < whole:
                     break
@@ -184,9 +184,9 @@ class EdgeStore:
 
     def window(self, seconds: float, now: float) -> Window:
         """Return the window of the last `seconds`, at most an hour, rounded out to whole slots."""
-        seconds = min(max(int(seconds), 1), HORIZON)
-        step = next(step for step, kept in LEVELS if seconds <= step * (kept - 1))
-        start = int(now) + 1 - seconds
+        whole = min(max(int(seconds), 1), HORIZON)
+        step = next(step for step, kept in LEVELS if whole <= step * (kept - 1))
+        start = int(now) + 1 - whole
         start -= start % step
         return Window(start, step, max(1.0, now - max(start, self._started)))
 

@@ -12,7 +12,7 @@ from devmesh.telemetry.record import Record
 
 CLUSTER = "Kubernetes"  # Istio's default cluster id
 
-COMMON = (
+COMMON: tuple[str, ...] = (
     "reporter",
     "source_workload",
     "source_canonical_service",

@@ -10,7 +10,7 @@ import pytest
 
 from devmesh.proxy.origination import Origination
 from devmesh.proxy.proxy_protocol import header
-from devmesh.proxy.reactor import Connection
+from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.tls import TlsConnection
 from devmesh.security.pem import server_context
 from devmesh.snapshot.cluster import Cluster, Keepalive, Limits, TlsFiles, TlsMode, UpstreamTls
@@ -44,13 +44,10 @@ class Served:
         mode = "MUTUAL" if self.asks else "SIMPLE"
         context = server_context(ServerTls(mode, ("x",), *SERVER, AUTHORITY.pem if self.asks else ""))
         context.sni_callback = lambda session, name, _: self.names.append(name)
-        made = TlsConnection(connection, self.app_owner(), context, server=True)
+        made = TlsConnection(connection, Owner(), context, server=True)  # the app takes it over at once
         self.app(made)
         self.sessions.append(made)
         made.start()
-
-    def app_owner(self) -> Connection:
-        return None  # type: ignore[return-value]  # the app takes it over at once
 
 
 def mesh_of(tls: UpstreamTls, served: Served | None = None, **more: object) -> Mesh:

@@ -209,12 +209,11 @@ class Http2Client(Wire, Dialling):
 class ClientStream(Stream):
     """Carries a try of an exchange."""
 
-    __slots__ = ("_answered", "_exchange", "_unchunk", "local")
-
-    wire: Http2Client
+    __slots__ = ("_answered", "_client", "_exchange", "_unchunk", "local")
 
     def __init__(self, wire: Http2Client, number: int) -> None:
         super().__init__(wire, number)
+        self._client = wire
         self.local = wire.local
         self._exchange: Exchange | None = None
         self._unchunk: Unchunk | None = None
@@ -274,7 +273,7 @@ class ClientStream(Stream):
             self._done(exchange)
             exchange.answer_more(b"", True, trailers)
             return
-        response = read_response(self.wire.known, block, ended, exchange.request.method)
+        response = read_response(self._client.known, block, ended, exchange.request.method)
         if response.status < 200:
             if ended or response.status == 101:
                 raise Http2Error(Code.PROTOCOL_ERROR, "http2.violation.of.messaging.rule")
@@ -309,7 +308,7 @@ class ClientStream(Stream):
     def was_reset(self, code: int) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            self.wire.pool.cluster.stats.upstream_rq_rx_reset += 1
+            self._client.pool.cluster.stats.upstream_rq_rx_reset += 1
             refused = code == Code.REFUSED_STREAM
             exchange.failed("refused-stream" if refused else "remote-reset", "", started=not refused)
 

@@ -123,19 +123,18 @@ class Http2Server(Wire, Owner):
 class ServerStream(Stream):
     """Is an exchange's downstream."""
 
-    __slots__ = ("_exchange", "_request", "_unchunk")
-
-    wire: Http2Server
+    __slots__ = ("_exchange", "_request", "_server", "_unchunk")
 
     def __init__(self, wire: Http2Server, number: int) -> None:
         super().__init__(wire, number)
+        self._server = wire
         self._exchange: Exchange | None = None
         self._unchunk: Unchunk | None = None
         self.is_unanswered = True
 
     def start(self, request: Request, ended: bool) -> None:
         """Begin the exchange."""
-        side = self.wire.side
+        side = self._server.side
         self.is_read = ended
         exchange = self._exchange = Exchange(side, self, request)
         if not ended:
@@ -188,7 +187,7 @@ class ServerStream(Stream):
         self.wire.send_headers(self, [(b":status", status, False), *pairs(response.fields)], ended=False)
 
     def answer(self, exchange: Exchange, response: Response, piece: bytes, ended: bool) -> None:
-        block = self.wire.side.response_block(exchange, response)
+        block = self._server.side.response_block(exchange, response)
         self.is_unanswered = False
         if response.length == CHUNKED:
             self._unchunk = Unchunk()
@@ -205,7 +204,7 @@ class ServerStream(Stream):
             self.write(piece, ended, pairs(trailers) if trailers else None)
 
     def reply(self, exchange: Exchange, status: int, body: bytes, fields: Fields) -> None:
-        side = self.wire.side
+        side = self._server.side
         made = local.reply_fields(body, fields, side.plane.reactor.time(), side.server_name)
         if exchange.request.method == "HEAD":
             body = b""
