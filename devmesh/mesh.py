@@ -53,7 +53,9 @@ from devmesh.pilot.pilot import Pilot
 from devmesh.pilot.settings import LocalPorts
 from devmesh.proxy.engine import Engine
 from devmesh.runtime.access import LogOptions
+from devmesh.runtime.dns.lookup import HostLookup
 from devmesh.runtime.dns.server import DnsServer
+from devmesh.runtime.dns.watching import WatchedNames
 from devmesh.runtime.dockerd import Daemon, NoDaemon
 from devmesh.runtime.network.fabric import Fabric
 from devmesh.runtime.network.namespaces import Namespaces
@@ -184,7 +186,10 @@ class Mesh:
                 proxy.instance.namespace, proxy.instance.workload.name
             ),
         )
-        self.pilot = Pilot(self.store, self.feed, ports=self._ports)
+        self.names = WatchedNames(
+            HostLookup(outside), self._dirty_now, lambda: self.feed.current.mesh.dns_refresh
+        )
+        self.pilot = Pilot(self.store, self.feed, ports=self._ports, resolved=lambda: self.names.current)
         self.runtime: Runtime | None = None
         self._trust = trust_domain
 
@@ -252,6 +257,7 @@ class Mesh:
         await nursery.start(self.dns.run)
         await nursery.start(self.fabric.run)
         await nursery.start(self.engine.run)
+        await nursery.start(self.names.run)
         nursery.start_soon(self._compile)
         nursery.start_soon(self.certificates.run)
         if self.runtime_name == "process":
@@ -402,6 +408,7 @@ class Mesh:
         while True:
             self._dirty = trio.Event()
             compiled = self.pilot.update(tuple(self.runtime.instances.current.values()))
+            self.names.want(compiled.names)
             for key, status in compiled.statuses.items():
                 self.store.patch_status(key, status)
             for wanted in compiled.wanted:

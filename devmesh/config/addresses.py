@@ -17,6 +17,9 @@ class NoAddressLeft(RuntimeError):
     """All addresses (or node ports) are taken."""
 
 
+_AUTO_ALLOCATE = "networking.istio.io/enable-autoallocate-ip"
+
+
 def virtual_address(name: str, taken: Collection[str]) -> str:
     """Choose an address for `name` (``reviews.default``) that is not in `taken`.
 
@@ -104,14 +107,15 @@ def give_entry(raw: dict[str, Any], store: Store) -> None:
     """Fill in a ServiceEntry's ``status.addresses``: one for each host that is no wildcard.
 
     Istio: only where the entry names no addresses, and its endpoints are known (a resolution
-    other than NONE). Hosts keep what they have.
+    other than NONE), and no label keeps it from that. Hosts keep what they have.
     """
     spec, metadata = raw.get("spec") or {}, raw["metadata"]
     before = store.get(SERVICE_ENTRY, metadata["namespace"], metadata.get("name") or "")
     kept = {a["host"]: a["value"] for a in _given(before.raw)} if before else {}
     was = (before.raw.get("status") or {}) if before else {}
     status = {key: value for key, value in was.items() if key != "addresses"}
-    if not spec.get("addresses") and spec.get("resolution", "NONE") != "NONE":
+    may = (metadata.get("labels") or {}).get(_AUTO_ALLOCATE) != "false"
+    if may and not spec.get("addresses") and spec.get("resolution", "NONE") != "NONE":
         taken = taken_addresses(store)
         found: list[dict[str, str]] = []
         for host in spec.get("hosts") or ():

@@ -111,6 +111,9 @@ def without_effect(kind: Kind, raw: Mapping[str, Any]) -> Iterator[Cause]:
     key = (kind.group, kind.kind)
     for pattern, why in FIELDS.get(key, {}).items():
         yield from _at(raw, pattern, why)
+    if key == ("", "Service") and (raw.get("spec") or {}).get("sessionAffinity") == "ClientIP":
+        why = "as in Istio: its proxies balance each request; write a DestinationRule with consistentHash"
+        yield Cause(("spec", "sessionAffinity"), NO_EFFECT, f"has no effect in devmesh: {why}")
     if key in _POD_AT:
         for field, why in _POD_FIELDS.items():
             yield from _at(raw, f"{_POD_AT[key]}.{field}", why)

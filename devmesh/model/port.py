@@ -39,8 +39,8 @@ _APP_PROTOCOLS = {
     "kubernetes.io/ws": Protocol.HTTP,
     "kubernetes.io/wss": Protocol.HTTPS,
 }
-# Server speaks first, or the ports are so well known that Istio never sniffs them.
-_NEVER_SNIFFED = {25: Protocol.TCP, 3306: Protocol.TCP, 27017: Protocol.MONGO}
+# The server speaks first there, so that Istio never waits for the client (SMTP, DNS, MySQL, MongoDB).
+_NEVER_SNIFFED = (25, 53, 3306, 27017)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,19 @@ def protocol_of(
 ) -> Protocol:
     """Return what a Service port speaks.
 
-    Istio, "Explicit protocol selection": ``appProtocol`` first, then the name up to its first
-    dash (``http-web``), else unknown: sniffed, save on 25, 3306 and 27017.
+    Istio, "Explicit protocol selection": ``appProtocol`` in place of the name, if there is one; of either
+    what is before the first dash (``http-web``; ``grpc-web`` has one itself). Unknown is sniffed, save on
+    well-known ports.
     """
     if transport.upper() == "UDP":
         return Protocol.UDP
     if app_protocol:
-        known = _APP_PROTOCOLS.get(app_protocol.lower()) or _named(app_protocol)
-        if known is not None:
+        if (known := _APP_PROTOCOLS.get(app_protocol)) is not None:
             return known
-    return _named(name) or _named(name.partition("-")[0]) or _NEVER_SNIFFED.get(number, Protocol.AUTO)
+        name = app_protocol
+    if name[:8].lower() == "grpc-web":
+        return Protocol.GRPC_WEB
+    return _named(name.partition("-")[0]) or (Protocol.TCP if number in _NEVER_SNIFFED else Protocol.AUTO)
 
 
 def _named(word: str) -> Protocol | None:

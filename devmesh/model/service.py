@@ -16,6 +16,7 @@ class Resolution(Enum):
     STATIC = "static"
     DNS = "dns"
     DNS_ROUND_ROBIN = "dns-round-robin"
+    DYNAMIC_DNS = "dynamic-dns"  # the name that each request asks for (wildcards)
     NONE = "none"  # the address that was dialled (headless Services too)
 
 
@@ -23,8 +24,8 @@ class Resolution(Enum):
 class Service:
     """A Kubernetes Service or one host of a ServiceEntry, as the registry knows it.
 
-    `addresses` are its virtual ones (none for a headless Service). `export_to` holds namespaces,
-    or ``*`` (everywhere), ``.`` (its own).
+    `addresses` are its virtual ones (none for a headless Service), `ranges` whole networks of them in CIDR
+    notation. `export_to` holds namespaces, or ``*`` (everywhere), ``.`` (its own).
     """
 
     host: str
@@ -37,6 +38,7 @@ class Service:
     selector: Mapping[str, str] = field(default_factory=dict, hash=False)
     export_to: tuple[str, ...] = ("*",)
     created: float = 0.0
+    ranges: tuple[str, ...] = ()
 
     def port(self, number: int) -> Port | None:
         return next((port for port in self.ports if port.number == number), None)

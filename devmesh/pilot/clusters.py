@@ -47,6 +47,7 @@ _KINDS = {
     Resolution.STATIC: ClusterKind.EDS,
     Resolution.DNS: ClusterKind.STRICT_DNS,
     Resolution.DNS_ROUND_ROBIN: ClusterKind.LOGICAL_DNS,
+    Resolution.DYNAMIC_DNS: ClusterKind.DYNAMIC,
     Resolution.NONE: ClusterKind.ORIGINAL_DST,
 }
 

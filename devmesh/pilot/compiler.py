@@ -34,6 +34,7 @@ from devmesh.pilot.peer_authentication import Modes, PeerAuthentications
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.proxy_files import ProxyFiles
 from devmesh.pilot.registry import Backend, Entry, Instances, Registry, with_endpoints
+from devmesh.pilot.resolving import Resolved, expanded, wanted
 from devmesh.pilot.resources import Resources, load
 from devmesh.pilot.routes import Compiling
 from devmesh.pilot.settings import LocalPorts, Settings
@@ -52,7 +53,8 @@ from devmesh.snapshot.snapshot import Snapshot
 class Compiled:
     """What a compile gives.
 
-    `statuses` holds what is to be merged into the status of resources. `memo` and `problems` are for
+    `statuses` holds what is to be merged into the status of resources. `names` are those that are to be
+    looked up for the next compile. `memo` and `problems` are for
     the next compile, which goes on with the very same memo. `wanted` are objects that are to be made.
     """
 
@@ -60,6 +62,7 @@ class Compiled:
     findings: tuple[Finding, ...] = ()
     statuses: Mapping[Key, Raw] = field(default_factory=dict)
     wanted: tuple[Wanted, ...] = ()
+    names: frozenset[str] = frozenset()
     memo: Memo = field(default_factory=Memo, repr=False)
     problems: Problems = field(default_factory=Problems, repr=False)
 
@@ -70,6 +73,7 @@ def compile_mesh(
     *,
     version: int,
     ports: LocalPorts | None = None,
+    resolved: Resolved | None = None,
     previous: Compiled | None = None,
 ) -> Compiled:
     """Compile everything in `store`, with `instances` behind it.
@@ -79,12 +83,13 @@ def compile_mesh(
     Args:
         version: Of the snapshot.
         ports: Where the ingress gateway is on 127.0.0.1.
+        resolved: What is known of the `names` that compiles before wanted to know.
         previous: The last result, whose unchanged parts are used again.
     """
     memo = previous.memo if previous else Memo()
     memo.begin()
     problems = Problems.after(previous.problems if previous else None, store)
-    compilation = _Compilation(store, instances, ports or LocalPorts(), memo, problems)
+    compilation = _Compilation(store, instances, ports or LocalPorts(), resolved or {}, memo, problems)
     snapshot = compilation.snapshot(version)
     problems.extend(compilation.analyze())
     problems.extend(compilation.surprises())
@@ -94,7 +99,8 @@ def compile_mesh(
     problems.extend(api.findings())
     problems.extend(compilation.ingresses.translated.findings)
     statuses = {**api.statuses(), **compilation.ingresses.statuses()}
-    return Compiled(snapshot, problems.all(), statuses, api.wanted(), memo, problems)
+    names = wanted(compilation.registry.entries, compilation.settings.domain)
+    return Compiled(snapshot, problems.all(), statuses, api.wanted(), names, memo, problems)
 
 
 class _Compilation:
@@ -105,10 +111,12 @@ class _Compilation:
         store: Store,
         instances: Sequence[Instance],
         ports: LocalPorts,
+        resolved: Resolved,
         memo: Memo,
         problems: Problems,
     ) -> None:
         self.store, self.ports, self.memo, self.problems = store, ports, memo, problems
+        self.resolved = resolved
         self.settings: Settings = mesh_config.settings(store, memo, problems)
         self.resources: Resources = load(store, memo, problems)
         self.swaps = Swaps(self.resources.workload_entries)
@@ -152,7 +160,9 @@ class _Compilation:
             *service_entries.entries(self.resources, *rest),
         ]
         return [
-            with_endpoints(entry, self.memo, self._modes_of, auto_mtls=self.settings.auto_mtls)
+            with_endpoints(
+                expanded(entry, self.resolved), self.memo, self._modes_of, auto_mtls=self.settings.auto_mtls
+            )
             for entry in found
         ]
 

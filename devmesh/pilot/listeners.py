@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 
 from devmesh.model.port import Port, Protocol
 from devmesh.pilot import clusters
@@ -19,7 +20,7 @@ from devmesh.pilot.tcp_routes import default_tcp_route, tcp_routes, tls_routes
 from devmesh.pilot.virtual_services import VirtualServices
 from devmesh.pilot.visibility import View
 from devmesh.snapshot.cluster import Cluster
-from devmesh.snapshot.proxy import Outbound, Target, TcpRoute
+from devmesh.snapshot.proxy import Network, Outbound, Target, TcpRoute
 from devmesh.snapshot.route import Weighted
 
 _TLS = (Protocol.TLS, Protocol.HTTPS)
@@ -29,6 +30,16 @@ _TO_BLACK_HOLE = TcpRoute((Weighted(clusters.BLACK_HOLE.name),))
 @functools.lru_cache(maxsize=256)
 def _to(cluster: str) -> TcpRoute:
     return TcpRoute((Weighted(cluster),))
+
+
+_Listen = tuple[
+    dict[tuple[str, int], Target], dict[int, Target], dict[int, tuple[tuple[Network, Target], ...]]
+]
+
+
+def _smallest_first(found: list[tuple[Network, Target]]) -> tuple[tuple[Network, Target], ...]:
+    """Envoy: of the networks that an address is in, the longest prefix wins; of equal ones the first."""
+    return tuple(sorted(found, key=lambda pair: -pair[0].prefixlen))
 
 
 @dataclass(slots=True)
@@ -64,7 +75,7 @@ class Listeners:
         seen = memo.token(("seen", view), tuple(self.entries.values()))
         made_of = (seen, self.rules.token, settings, self._secrets())
         found = memo.get(("clusters", view), made_of, self._clusters)
-        by_address, by_port = listen
+        by_address, by_port, by_range = listen
         return memo.get(
             ("outbound", view),
             (listen, found),
@@ -74,6 +85,7 @@ class Listeners:
             found,
             view.allow_any,
             view.unknown if view.allow_any else clusters.BLACK_HOLE.name,
+            by_range,
         )
 
     def _secrets(self) -> object:
@@ -103,11 +115,12 @@ class Listeners:
             return replace(client, authorities=known)
         return replace(client, secrets=known, authorities=known)
 
-    def _listen(self) -> tuple[dict[tuple[str, int], Target], dict[int, Target]]:
+    def _listen(self) -> _Listen:
         by_address: dict[tuple[str, int], Target] = {}
         by_port: dict[int, Target] = {}
+        by_range: dict[int, list[tuple[Network, Target]]] = {}
         if self.view.router:
-            return by_address, by_port
+            return by_address, by_port, {}
         tables = Tables(
             self.view, self.entries, self.virtual_services, self.compiling, self.memo, self.problems
         )
@@ -116,10 +129,10 @@ class Listeners:
         for entry in self.entries.values():
             for port in entry.service.ports:
                 if port.protocol is not Protocol.UDP and self._sees(entry, port):
-                    self._add(entry, port, tables, by_address, ports)
+                    self._add(entry, port, tables, by_address, by_range, ports)
         for number, found in ports.items():
             by_port[number] = self._on_port(number, found, tables)
-        return by_address, by_port
+        return by_address, by_port, {number: _smallest_first(found) for number, found in by_range.items()}
 
     def _sees(self, entry: Entry, port: Port) -> bool:
         return self.view.sees(entry.service.namespace, entry.host, port.number)
@@ -130,14 +143,18 @@ class Listeners:
         port: Port,
         tables: Tables,
         by_address: dict[tuple[str, int], Target],
+        by_range: dict[int, list[tuple[Network, Target]]],
         ports: dict[int, _OnPort],
     ) -> None:
-        number, addresses = port.number, entry.service.addresses
+        number, addresses, ranges = port.number, entry.service.addresses, entry.service.ranges
         if port.protocol.is_http:
             ports.setdefault(number, _OnPort()).http.append(entry)
-        elif addresses:
+        elif addresses or ranges:
             target = self._of_service(entry, port, tables)
             by_address.update({(address, number): target for address in addresses})
+            if ranges:
+                found = by_range.setdefault(number, [])
+                found.extend((ip_network(text, strict=False), target) for text in ranges)
         elif entry.headless:
             self._add_pods(entry, port, tables, by_address)
         elif port.protocol is Protocol.AUTO:

@@ -92,6 +92,7 @@ def _mesh_settings(config: MeshConfig) -> MeshSettings:
     tracing: Any = config.default_config.tracing if config.default_config else None
     sampling = 1.0 if tracing is None or tracing.sampling is None else tracing.sampling
     defaults = MeshSettings()
+    refresh = config.dns_refresh_rate
     sniffing = config.protocol_detection_timeout
     draining = config.default_config.drain_duration if config.default_config else None
     return MeshSettings(
@@ -102,5 +103,6 @@ def _mesh_settings(config: MeshConfig) -> MeshSettings:
         access_log_format=config.access_log_format,
         sampling_percent=sampling if config.enable_tracing is not False else 0.0,
         drain_duration=defaults.drain_duration if draining is None else float(draining),
+        dns_refresh=defaults.dns_refresh if refresh is None else max(float(refresh), 1.0),
         sniff_timeout=defaults.sniff_timeout if sniffing is None else float(sniffing),
     )

@@ -6,7 +6,6 @@ Whoever gives a field its effect takes it out of the tables.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_network
 from typing import Any
 
 from devmesh.config.documents.serviceentry import ServiceEntrySpec
@@ -44,7 +43,10 @@ def findings(resources: Resources, memo: Memo) -> Iterator[Finding]:
     for sidecar in resources.sidecars:
         yield from memo.get(("pending", sidecar.stored.key), (sidecar,), _sockets, sidecar)
     for entry in resources.service_entries:
-        yield from memo.get(("pending", entry.stored.key), (entry,), _ranges, entry)
+        yield from memo.get(("pending", entry.stored.key), (entry,), _unix, entry)
+    for place in resources.workload_entries:
+        if place.spec.address.startswith("unix://"):
+            yield _finding(place.stored, "spec.address")
     for vs in resources.virtual_services:
         yield from memo.get(("pending", vs.stored.key), (vs,), _claims, vs)
 
@@ -75,11 +77,11 @@ def _sockets(sidecar: Loaded[SidecarSpec]) -> tuple[Finding, ...]:
     )
 
 
-def _ranges(entry: Loaded[ServiceEntrySpec]) -> tuple[Finding, ...]:
+def _unix(entry: Loaded[ServiceEntrySpec]) -> tuple[Finding, ...]:
     return tuple(
-        _finding(entry.stored, f"spec.addresses[{index}]")
-        for index, address in enumerate(entry.spec.addresses)
-        if "/" in address and ip_network(address, strict=False).num_addresses > 1
+        _finding(entry.stored, f"spec.endpoints[{index}].address")
+        for index, endpoint in enumerate(entry.spec.endpoints)
+        if endpoint.address.startswith("unix://")
     )
 
 

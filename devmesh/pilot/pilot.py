@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from devmesh.config.store import Store
 from devmesh.model.workload import Instance
 from devmesh.pilot.compiler import Compiled, compile_mesh
+from devmesh.pilot.resolving import Resolved
 from devmesh.pilot.settings import LocalPorts
 from devmesh.snapshot.feed import SnapshotFeed
 
@@ -20,14 +21,21 @@ class Pilot:
     Args:
         feed: Where snapshots go; the pilot alone publishes there.
         ports: Asked at each compile where the ingress gateway is on 127.0.0.1.
+        resolved: Asked at each compile for the addresses of the names that the last one wanted.
     """
 
     def __init__(
-        self, store: Store, feed: SnapshotFeed, *, ports: Callable[[], LocalPorts] = LocalPorts
+        self,
+        store: Store,
+        feed: SnapshotFeed,
+        *,
+        ports: Callable[[], LocalPorts] = LocalPorts,
+        resolved: Callable[[], Resolved] = dict,
     ) -> None:
         self._store = store
         self._feed = feed
         self._ports = ports
+        self._resolved = resolved
         self.last = Compiled(feed.current)
         self.error: Exception | None = None
         """Why the newest state could not be compiled at all; None where it was."""
@@ -44,6 +52,7 @@ class Pilot:
                 instances,
                 version=self._feed.current.version + 1,
                 ports=self._ports(),
+                resolved=self._resolved(),
                 previous=self.last,
             )
         except Exception as error:

@@ -19,6 +19,9 @@ from devmesh.snapshot.proxy import MtlsMode
 
 TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
+NO_LABELS: Mapping[str, str] = {}
+"""Always the same object, as what did not change has to be."""
+
 Labelled = tuple[tuple[Endpoint, Mapping[str, str]], ...]
 """Endpoints, each with the labels that subsets select by."""
 
@@ -39,6 +42,7 @@ class Backend:
     workload: Workload | None = None
     identity: Identity | None = None
     healthy: bool = True
+    name: str = ""  # what was looked up for `address`
 
     @property
     def speaks_mtls(self) -> bool:
@@ -212,7 +216,7 @@ def _endpoints_of(
             and not entry.service.external
             and (instance is None or modes(instance).on(number) is not MtlsMode.DISABLE)
         )
-        key = ("endpoint", backend.address, number, mtls, backend.weight, backend.locality)
+        key = ("endpoint", backend.address, number, mtls, backend.weight, backend.locality, backend.name)
         made = memo.get(key, (instance, backend.workload), _endpoint, backend, number, mtls)
         yield made, backend.labels
 
@@ -235,4 +239,5 @@ def _endpoint(backend: Backend, port: int, mtls: bool) -> Endpoint:
         mtls=mtls,
         weight=backend.weight,
         locality=backend.locality or (instance.locality if instance else ""),
+        name=backend.name,
     )

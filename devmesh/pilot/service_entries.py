@@ -13,7 +13,7 @@ from devmesh.model.port import Port, protocol_of
 from devmesh.model.service import Resolution, Service
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
-from devmesh.pilot.registry import Backend, Entry, Instances, ready
+from devmesh.pilot.registry import NO_LABELS, Backend, Entry, Instances, ready
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
 from devmesh.pilot.workload_entries import WorkloadEntries
@@ -23,7 +23,7 @@ Loading = Loaded[ServiceEntrySpec]
 _RESOLUTIONS = {
     "STATIC": Resolution.STATIC,
     "DNS": Resolution.DNS,
-    "DYNAMIC_DNS": Resolution.DNS,
+    "DYNAMIC_DNS": Resolution.DYNAMIC_DNS,
     "DNS_ROUND_ROBIN": Resolution.DNS_ROUND_ROBIN,
 }
 
@@ -82,10 +82,11 @@ def _merged(first: Entry, second: Entry, memo: Memo) -> Entry:
     numbers = {port.number for port in mine.ports}
     ports = (*mine.ports, *(port for port in other.ports if port.number not in numbers))
     addresses = tuple(dict.fromkeys((*mine.addresses, *other.addresses)))
+    ranges = tuple(dict.fromkeys((*mine.ranges, *other.ranges)))
     service = memo.get(
-        ("service entries", mine.host, mine.namespace, ports, addresses),
+        ("service entries", mine.host, mine.namespace, ports, addresses, ranges),
         (mine, other),
-        lambda: replace(mine, ports=ports, addresses=addresses),
+        lambda: replace(mine, ports=ports, addresses=addresses, ranges=ranges),
     )
     return replace(
         first,
@@ -106,6 +107,7 @@ def _service(loaded: Loading, host: str, settings: Settings) -> Service:
         resolution=_RESOLUTIONS.get(spec.resolution or "NONE", Resolution.NONE),
         external=spec.location != "MESH_INTERNAL",
         export_to=spec.export_to or settings.service_export_to,
+        ranges=_ranges(loaded),
     )
 
 
@@ -117,6 +119,10 @@ def addresses(loaded: Loading, host: str) -> tuple[str, ...]:
     status = typed(loaded.stored, ServiceEntry).status
     given = status.addresses if status else ()
     return tuple(address.value for address in given if address.host.lower() == host)
+
+
+def _ranges(loaded: Loading) -> tuple[str, ...]:
+    return tuple(address for address in loaded.spec.addresses if "/" in address.removesuffix("/32"))
 
 
 def _port(port: EntryPort) -> Port:
@@ -137,7 +143,7 @@ def _members(
                 yield Backend(address, {}, instance.labels, instance)
         yield from workload_entries.selected(loaded.namespace, labels)
     elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN") and not host.startswith("*"):
-        yield Backend(host, {}, {})
+        yield Backend(host, {}, NO_LABELS)
 
 
 def _backend(endpoint: WorkloadEntrySpec, namespace: str, instances: Instances, trust_domain: str) -> Backend:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from devmesh.config import kinds
 from devmesh.config.addresses import virtual_address
 from devmesh.config.documents.endpoints import Endpoints
+from devmesh.config.documents.endpointslices import EndpointSlice
 from devmesh.config.documents.services import ServicePort, ServiceSpec
 from devmesh.config.store import Store
 from devmesh.config.typed import typed
@@ -15,11 +16,15 @@ from devmesh.model.port import Port, protocol_of
 from devmesh.model.service import Resolution, Service
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
-from devmesh.pilot.registry import Backend, Entry, Instances, ready
+from devmesh.pilot.registry import NO_LABELS, Backend, Entry, Instances, ready
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
 from devmesh.pilot.workload_entries import WorkloadEntries
 
+SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+# Controllers that write slices from pods and from Endpoints, which are read themselves.
+_OURS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 EXPORT_TO = "networking.istio.io/exportTo"
 
 
@@ -117,14 +122,38 @@ def _members(
 
 
 def _manual(store: Store, loaded: Loaded[ServiceSpec], instances: Instances) -> tuple[Backend, ...]:
-    """Return what the Endpoints object of a Service without a selector names."""
+    """Return what the Endpoints object and the EndpointSlices of a Service without a selector name."""
+    found: dict[tuple[str, tuple[tuple[str, int], ...]], Backend] = {}
+    written = (*_of_endpoints(store, loaded), *_of_slices(store, loaded))
+    for address, ports, healthy in written:
+        instance = instances.by_address.get(address)
+        labels = instance.labels if instance else NO_LABELS
+        made = Backend(address, ports, labels, instance, healthy=healthy)
+        found.setdefault((address, tuple(sorted(ports.items()))), made)
+    return tuple(found.values())
+
+
+Written = tuple[str, dict[str, int], bool]
+"""An address, its ports by name, and whether it is ready."""
+
+
+def _of_endpoints(store: Store, loaded: Loaded[ServiceSpec]) -> Iterator[Written]:
     stored = store.get(kinds.ENDPOINTS, loaded.namespace, loaded.name)
-    if stored is None:
-        return ()
-    found = []
-    for subset in typed(stored, Endpoints).subsets:
+    for subset in typed(stored, Endpoints).subsets if stored else ():
         ports = {port.name or "": port.port for port in subset.ports}
-        for address in subset.addresses:
-            instance = instances.by_address.get(address.ip)
-            found.append(Backend(address.ip, ports, instance.labels if instance else {}, instance))
-    return tuple(found)
+        yield from ((address.ip, ports, True) for address in subset.addresses)
+        yield from ((address.ip, ports, False) for address in subset.not_ready_addresses)
+
+
+def _of_slices(store: Store, loaded: Loaded[ServiceSpec]) -> Iterator[Written]:
+    """Yield what slices name that users wrote. Istio: host names (FQDN) are left out; unknown is ready."""
+    for stored in store.list(kinds.ENDPOINT_SLICE, loaded.namespace):
+        if stored.labels.get(SERVICE_LABEL) != loaded.name or stored.labels.get(MANAGED_BY) in _OURS:
+            continue
+        made = typed(stored, EndpointSlice)
+        if made.address_type == "FQDN":
+            continue
+        ports = {port.name or "": port.port for port in made.ports if port.port}
+        for endpoint in made.endpoints:
+            ready = endpoint.conditions is None or endpoint.conditions.ready is not False
+            yield from ((address, ports, ready) for address in endpoint.addresses[:1])

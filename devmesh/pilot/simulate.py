@@ -128,9 +128,7 @@ def resolve(snapshot: Snapshot, host: str, namespace: str) -> str:
 
 
 def _target(proxy: Proxy, address: str, port: int) -> Target:
-    outbound = proxy.outbound
-    found = outbound.by_address.get((address, port)) or outbound.by_port.get(port)
-    return found or Target(Protocol.TCP)
+    return proxy.outbound.target(address, port) or Target(Protocol.TCP)
 
 
 def _at_gateway(

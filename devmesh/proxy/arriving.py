@@ -36,8 +36,7 @@ _BY_NAME = (Protocol.TLS, Protocol.HTTPS)
 
 def target_of(proxy: Proxy, original: Address) -> Target | None:
     """Return what configuration knows of an address that was dialled."""
-    outbound = proxy.outbound
-    return outbound.by_address.get(original) or outbound.by_port.get(original[1])
+    return proxy.outbound.target(*original)
 
 
 class OutboundArrival:
@@ -201,6 +200,8 @@ class TcpArrival:
         else:
             key = self._hash(cluster)
             endpoint = pick(cluster, state.balancing, plane.draw(), key=key, now=plane.reactor.now())
+        if endpoint is None and cluster.kind is ClusterKind.DYNAMIC and self._server_name:
+            endpoint = Endpoint(self._server_name, cluster.port)  # Envoy: sni_dynamic_forward_proxy
         record = self._record(cluster, endpoint, route)
         if endpoint is None:
             state.stats.upstream_cx_none_healthy += 1

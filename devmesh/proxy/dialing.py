@@ -70,16 +70,23 @@ def connect(
         OSError: It failed at once.
     """
     plane, source = caller.plane, caller.instance
-    instance, address, port = endpoint.instance, address, endpoint.port
-    if instance is None and (address != endpoint.address or (address, port) in plane.feed.current.backends):
-        instance, address, port = _meant(plane, address, port)
+    instance, port = endpoint.instance, endpoint.port
+    origin: str | None = source.id
+    mark = MARK_HOP
+    if instance is None:
+        if endpoint.name or address != endpoint.address or (address, port) in plane.feed.current.backends:
+            instance, address, port = _meant(plane, address, port)
+        if instance is None and is_loopback(address):
+            instance, origin = _loopback(source, endpoint)
+            mark = MARK_PROXY
     originates = cluster.tls.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL)
     context, tls = _originating(caller, cluster.tls, variant, http2) if originates else (None, cluster.tls)
     if instance is None:
-        raw = plane.reactor.dial(owner, None, address, port, mark=MARK_PROXY, origin=source.id)
+        raw = plane.reactor.dial(owner, None, address, port, mark=MARK_PROXY, origin=origin)
     else:
-        raw = plane.reactor.dial(owner, instance, address, port, mark=MARK_HOP, origin=source.id)
-        plane.remember_hop(source, instance, raw)
+        raw = plane.reactor.dial(owner, instance, address, port, mark=mark, origin=origin)
+        if mark == MARK_HOP:
+            plane.remember_hop(source, instance, raw)
     if cluster.limits.keepalive is not None:
         alive = cluster.limits.keepalive
         raw.keep_alive(alive.probes, alive.time, alive.interval)
@@ -95,6 +102,22 @@ def connect(
         verify = _verify(plane, tls, endpoint)
         return TlsConnection(raw, owner, context, server=False, server_name=tls.sni, verify=verify)
     return raw
+
+
+def _loopback(source: Instance, endpoint: Endpoint) -> tuple[str | None, str | None]:
+    """Return in whose namespace a loopback address is, and on whose behalf it is dialled.
+
+    Istio: 127.0.0.1 and localhost are the caller's own pod, where its proxy is. Where a name of the world has
+    such an address (``spec.dns.hosts``), or the host itself is named, it is this machine.
+    """
+    written = endpoint.name or endpoint.address
+    own = not is_name(written) or written == "localhost" or written.endswith(".localhost")
+    return (source.id, source.id) if own else (None, None)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_loopback(address: str) -> bool:
+    return _is_address(address) and ipaddress.ip_address(address).is_loopback
 
 
 def _meant(plane: Plane, address: str, port: int) -> tuple[str | None, str, int]:

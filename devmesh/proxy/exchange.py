@@ -291,6 +291,8 @@ class Exchange:
         else:
             now = plane.reactor.now() if cluster.warm_up is not None else 0.0
             endpoint = pick(cluster, state.balancing, plane.draw(), exclude=self._tried, now=now)
+        if endpoint is None and cluster.kind is ClusterKind.DYNAMIC:
+            endpoint = side.named_endpoint(self)
         if endpoint is None:
             stats.upstream_cx_none_healthy += 1
             self.reply(503, local.NO_HEALTHY_UPSTREAM, "UH", "no_healthy_upstream")

@@ -16,7 +16,7 @@ from devmesh.proxy.pools import Variant
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import Dialling, Named, Side, framing, kept, sent_on
 from devmesh.proxy.sockets import text_of
-from devmesh.snapshot.cluster import Cluster, Endpoint
+from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode
 from devmesh.snapshot.proxy import Proxy
 from devmesh.snapshot.route import NO_OPS, Route, RouteTable
 from devmesh.snapshot.snapshot import Snapshot
@@ -310,6 +310,15 @@ class ClientSide(Side):
         if self._original is None:
             return None
         return original_endpoint(cluster, self._original, self.plane.feed.current, self.plane.draw())
+
+    def named_endpoint(self, exchange: Exchange) -> Endpoint | None:
+        """Return the host that was asked for, at its port or the scheme's own (dynamic_forward_proxy)."""
+        authority = exchange.request.authority
+        name = without_port(authority)
+        port = authority[len(name) + 1 :]
+        originates = exchange.cluster.tls.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL)
+        number = int(port) if port.isdigit() else 443 if originates else 80
+        return Endpoint(name.strip("[]").lower(), number) if name else None
 
     def change_response(self, exchange: Exchange, response: Response) -> Fields:
         route = exchange.route

@@ -21,6 +21,7 @@ from devmesh.snapshot.network import PodFiles
 from devmesh.telemetry.record import RecordSink
 
 _MAX_HOPS = 8192
+_OWN = ("localhost", "host.docker.internal", "host.containers.internal")
 _NAME_TTL = 5.0  # seconds; Envoy: dns_refresh_rate
 
 
@@ -115,6 +116,8 @@ class Plane:
 
         Services' names are known: a ServiceEntry's endpoint may be one.
         """
+        if name in _OWN or name.endswith(".localhost"):
+            return "127.0.0.1"
         snapshot = self.feed.current
         if name.endswith(f".svc.{snapshot.mesh.domain}") and (own := snapshot.names.get(name)):
             return own[int(self.draw() * len(own))]

@@ -111,6 +111,10 @@ class Side(ABC):
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
         """Return where the client itself wanted to go."""
 
+    def named_endpoint(self, exchange: Exchange) -> Endpoint | None:
+        """Return where the request's own host is, for clusters that go wherever that says."""
+        return None
+
     @abstractmethod
     def record(self, exchange: Exchange) -> Record | None:
         """Return what is told of an exchange that has ended; None: nothing."""

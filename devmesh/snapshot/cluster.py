@@ -16,8 +16,9 @@ class Endpoint:
     """One address to connect to.
 
     `instance` is the instance in whose network namespace the socket is made; None is a place
-    outside the mesh. `mtls` says that the hop is mutual TLS (auto mTLS was decided when compiled:
-    the endpoint is meshed and its PeerAuthentication does not say DISABLE). In a DNS cluster
+    outside the mesh; `name` is what was looked up for its address, where that was a name. `mtls` says that
+    the hop is mutual TLS (auto mTLS was decided when compiled: the endpoint is meshed and its
+    PeerAuthentication does not say DISABLE). In a DNS cluster
     `address` may be a name, which whoever connects resolves as a cluster's DNS would: Services, then the
     world outside, but never the virtual address of the very ServiceEntry. An ORIGINAL_DST cluster
     lists the endpoints it knows; the one that was dialled is looked up by `key` (address, port).
@@ -31,6 +32,7 @@ class Endpoint:
     mtls: bool = False
     weight: int = 1
     locality: str = ""
+    name: str = ""
     key: tuple[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +56,7 @@ class ClusterKind(Enum):
     STRICT_DNS = "STRICT_DNS"
     LOGICAL_DNS = "LOGICAL_DNS"
     ORIGINAL_DST = "ORIGINAL_DST"
+    DYNAMIC = "DYNAMIC"  # the name that the request asks for (dynamic_forward_proxy)
 
 
 @dataclass(frozen=True, slots=True)

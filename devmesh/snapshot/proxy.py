@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from devmesh.model.port import Protocol
 from devmesh.model.workload import Instance
 from devmesh.snapshot.cluster import NO_LIMITS, Cluster, Limits, ServiceRef
 from devmesh.snapshot.origin import Origin
 from devmesh.snapshot.route import RouteTable, Weighted
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,9 @@ class Target:
 class Outbound:
     """The client side, shared by all proxies that see the same configuration.
 
-    A connection's original destination is looked up in `by_address` (address, port), then in
-    `by_port` (Istio's 0.0.0.0_PORT listeners); neither: it passes through (`allow_any`) or is refused.
+    A connection's original destination is looked up in `by_address` (address, port), then among the
+    networks of `by_range` for its port (the smallest first), then in `by_port` (Istio's 0.0.0.0_PORT
+    listeners); neither: it passes through (`allow_any`) or is refused.
     `allow_any` also decides what an HTTP request gets whose host no virtual host knows: the
     PassthroughCluster by the route ``allow_any``, or 502 by ``block_all``; pilot writes these
     as the default virtual host of each table. `unknown` is the cluster that such connections go to.
@@ -58,6 +62,15 @@ class Outbound:
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     allow_any: bool = True
     unknown: str = "PassthroughCluster"
+    by_range: Mapping[int, tuple[tuple[Network, Target], ...]] = field(default_factory=dict)
+
+    def target(self, address: str, port: int) -> Target | None:
+        """Return what configuration knows of an address that was dialled."""
+        found = self.by_address.get((address, port))
+        if found is None and port in self.by_range:
+            dialled = ip_address(address)
+            found = next((target for network, target in self.by_range[port] if dialled in network), None)
+        return found or self.by_port.get(port)
 
 
 class MtlsMode(Enum):

@@ -22,6 +22,7 @@ class MeshSettings:
     access_log_format: str = ""
     sampling_percent: float = 100.0
     drain_duration: float = 45.0  # seconds from telling clients to go until the listeners close
+    dns_refresh: float = 60.0  # seconds after which a name without a time to live is looked up again
     sniff_timeout: float = 0.1  # seconds to wait for a client's first bytes on an AUTO port; 0: for ever
 
 

@@ -221,7 +221,8 @@ http:
         istio(
             "ServiceEntry",
             "range",
-            "hosts: [a.example]\naddresses: [10.0.0.0/8, 10.9.9.9/32]\nports: [{number: 1, name: t}]",
+            "hosts: [a.example]\nresolution: STATIC\nports: [{number: 1, name: t}]\n"
+            "endpoints: [{address: 'unix:///x'}]",
         ),
         istio(
             "Sidecar",
@@ -233,7 +234,7 @@ http:
     assert pending == [
         "DestinationRule spec.trafficPolicy.portLevelSettings[0].outlierDetection.consecutiveErrors",
         "DestinationRule spec.trafficPolicy.retryBudget.budgetInterval",
-        "ServiceEntry spec.addresses[0]",
+        "ServiceEntry spec.endpoints[0].address",
         "Sidecar spec.ingress[0].defaultEndpoint",
         "VirtualService spec.http[0].match[0].headers.@request.auth.claims.group",
     ]

@@ -55,6 +55,41 @@ subsets: [{addresses: [{ip: 192.0.2.1}], ports: [{name: http, port: 8888}]}]
     assert not outcome.mtls
 
 
+SLICE = """
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}, labels: {{kubernetes.io/service-name: manual{more}}}}}
+addressType: {type}
+ports: [{{name: http, port: 8888}}]
+endpoints: [{{addresses: [{address}], conditions: {{{conditions}}}}}]
+"""
+
+
+def slice_of(
+    address: str, name: str = "one", more: str = "", family: str = "IPv4", conditions: str = ""
+) -> str:
+    return SLICE.format(name=name, more=more, type=family, address=address, conditions=conditions)
+
+
+def test_a_service_without_a_selector_has_the_slices_written_for_it() -> None:
+    manual = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: manual}\nspec: {ports: [{name: http, port: 80}]}"
+    )
+    ours = ", endpointslice.kubernetes.io/managed-by: endpointslicemirroring-controller.k8s.io"
+    made = mesh(
+        CLIENT,
+        manual
+        + slice_of("192.0.2.1")
+        + slice_of("192.0.2.2", "two", conditions="ready: false")
+        + slice_of("192.0.2.3", "three", conditions="ready: true")
+        + slice_of("192.0.2.4", "four", more=ours)
+        + slice_of("b.example", "five", family="FQDN"),
+    )
+    found = outbound(made).clusters["outbound|80||manual.default.svc.cluster.local"].endpoints
+    assert [e.key for e in found] == [("192.0.2.1", 8888), ("192.0.2.3", 8888)]
+
+
 def test_a_tcp_port_listens_on_the_virtual_address() -> None:
     made = mesh(CLIENT, service("db", "tcp:5432"))
     target = outbound(made).by_address[address(made, "db"), 5432]
