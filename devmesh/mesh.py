@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
-from devmesh.config.bootstrap import bootstrap
+from devmesh.config.bootstrap import bootstrap, write_mesh_config
 from devmesh.config.documents.scalars import Duration
 from devmesh.config.files import FileSource
 from devmesh.config.finding import Finding
@@ -45,6 +45,7 @@ from devmesh.config.kinds import (
 )
 from devmesh.config.managed import give_address, keep
 from devmesh.config.meshfile import MeshFile
+from devmesh.config.meshfile_source import MeshFileSource
 from devmesh.config.statedir import StateDir
 from devmesh.config.store import Event, Store, Stored
 from devmesh.model.outside import OutsideNames
@@ -151,7 +152,7 @@ class Mesh:
         self.api: dict[str, str] = {}
         self._shutdown, self._dirty = trio.Event(), trio.Event()
         self.ended = trio.Event()
-        self._notices: list[Finding] = list(settings.file.findings)
+        self._file = MeshFileSource(settings.file)
         self.gateways = Gateways(
             _free(settings.http_port, "--http-port"), _free(settings.https_port, "--https-port")
         )
@@ -170,7 +171,8 @@ class Mesh:
         trust_domain = _trust_domain(mesh_config)
         self._ca = CertificateAuthority(trust_domain, time.time())
         self.certificates = Certificates(self._ca, lifetime=_certificate_lifetime(mesh_config))
-        outside = OutsideNames(settings.file.spec.dns.hosts)
+        self._outside = outside = OutsideNames(settings.file.spec.dns.hosts)
+        self._programs = Programs.of(settings.file.images, settings.file.base)
         self.dns = DnsServer(self.feed, outside=outside)
         self.fabric = Fabric(namespaces, names=self.dns)
         self.engine = Engine(
@@ -230,7 +232,7 @@ class Mesh:
 
     def findings(self) -> list[Finding]:
         """Return what there is to say of the mesh file, the files and the resources, now."""
-        return [*self._notices, *self.files.findings, *self.pilot.last.findings]
+        return [*self._file.findings, *self.files.findings, *self.pilot.last.findings]
 
     def status(self) -> dict[str, Any]:
         """Return what `/devmesh/v1/status` answers."""
@@ -264,6 +266,7 @@ class Mesh:
             nursery.start_soon(_sweep_containers, self.settings.state.name)
         await nursery.start(self.runtime.run)
         nursery.start_soon(self.files.run, self._report)
+        nursery.start_soon(self._file.run, self._take_file, self._report)
         await nursery.start(self._serve, bound, credentials)
 
     def _make_runtime(self, nursery: trio.Nursery) -> Runtime:
@@ -293,9 +296,8 @@ class Mesh:
         }
 
     def _backend(self, nursery: trio.Nursery) -> Backend:
-        file = self.settings.file
         if self.runtime_name == "process":
-            return ProcessBackend(self.fabric, Programs.of(file.images, file.base))
+            return ProcessBackend(self.fabric, self._programs)
         from devmesh.runtime.docker.backend import DockerBackend
         from devmesh.runtime.docker.engine import Engine as DockerEngine
 
@@ -306,11 +308,12 @@ class Mesh:
     def _build_of(self, image: str) -> Build | None:
         from devmesh.runtime.docker.images import Build
 
-        rule = self.settings.file.image(image)
+        file = self._file.current
+        rule = file.image(image)
         if rule is None or rule.build is None:
             return None
         build = rule.build
-        context = (self.settings.file.base / build.context).resolve()
+        context = (file.base / build.context).resolve()
         return Build(context, build.dockerfile, build.args, build.target)
 
     async def _serve(
@@ -443,6 +446,15 @@ class Mesh:
             if (finding.kind, finding.namespace, finding.name)
             == (stored.key.kind.kind, stored.namespace, stored.name)
         )
+
+    def _take_file(self, before: MeshFile) -> None:
+        """Put in force what of a changed mesh file can change while the mesh runs."""
+        file = self._file.current
+        self._outside.replace(file.spec.dns.hosts)
+        self._programs.replace(Programs.of(file.images, file.base))
+        if file.spec.mesh_config != before.spec.mesh_config:
+            write_mesh_config(self.store, file.spec.mesh_config)
+        self.files.give(file.resources)
 
     def _report(self, findings: list[Finding]) -> None:
         for finding in findings:

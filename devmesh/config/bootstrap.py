@@ -52,7 +52,7 @@ def bootstrap(
             continue
         _ensure(store, SERVICE_ACCOUNT, _named("default", namespace.name))
     store.subscribe(lambda event: _default_account(store, event))
-    _mesh_config(store, mesh_config or {})
+    write_mesh_config(store, mesh_config or {})
     _ingress_service(store, http_port, https_port)
     _node_status(store)
 
@@ -183,7 +183,8 @@ def _default_account(store: Store, event: Event) -> None:
         _ensure(store, SERVICE_ACCOUNT, _named("default", event.object.name))
 
 
-def _mesh_config(store: Store, given: Mapping[str, Any]) -> None:
+def write_mesh_config(store: Store, given: Mapping[str, Any]) -> None:
+    """Write the ConfigMap ``istio`` anew where the mesh file's ``spec.meshConfig`` is not the last one."""
     digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
     before = store.get(CONFIG_MAP, SYSTEM, "istio")
     if before is not None and before.annotations.get(_DIGEST) == digest:

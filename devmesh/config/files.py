@@ -49,6 +49,7 @@ class FileSource:
         self._base = (base or Path.cwd()).resolve()
         self._stdin: Source | None = None
         self._good: dict[str, tuple[Resource, ...]] = {}
+        self._given_anew = trio.Event()
 
     def load(self) -> list[Finding]:
         """Read all files and apply what changed; return what there is to say, errors first."""
@@ -61,11 +62,29 @@ class FileSource:
 
         A file that can't be used keeps its last good state. Ends by cancellation.
         """
+        while True:
+            self._given_anew = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow, report)
+                await self._given_anew.wait()
+                nursery.cancel_scope.cancel()
+            await self._reload(report)
+
+    def give(self, paths: Sequence[str]) -> None:
+        """Take other files from now on; what only the others had goes with them. `run` applies them."""
+        if tuple(paths) != self._paths:
+            self._paths = tuple(paths)
+            self._given_anew.set()
+
+    async def _follow(self, report: Callable[[list[Finding]], None]) -> None:
         async for _ in changes_of(self._paths, self._base):
-            before = self.findings
-            await self.reload()
-            if self.findings != before:
-                report(self.findings)
+            await self._reload(report)
+
+    async def _reload(self, report: Callable[[list[Finding]], None]) -> None:
+        before = self.findings
+        await self.reload()
+        if self.findings != before:
+            report(self.findings)
 
     async def reload(self) -> None:
         """Do what `load` does without holding up the loop."""

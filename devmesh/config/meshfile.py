@@ -115,6 +115,7 @@ class MeshFile:
         path: The mesh file; None where there is none.
         resources: Files, folders and patterns for `FileSource`; absolute, or ``-``.
         findings: Warnings about the mesh file.
+        given, cwd: What it was opened with.
     """
 
     name: str
@@ -123,6 +124,8 @@ class MeshFile:
     path: Path | None = None
     resources: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    given: tuple[str, ...] = ()
+    cwd: Path = Path()
 
     @classmethod
     def open(cls, files: Sequence[str] = (), cwd: Path | None = None) -> MeshFile:
@@ -152,12 +155,24 @@ class MeshFile:
             message = f"several mesh files: {', '.join(str(path) for path, _ in mesh_files)}; give one"
             raise BadMeshFile([Finding("DM0008", "error", message)])
         if not mesh_files:
-            return cls(mesh_name(cwd.name or "mesh"), cwd, MeshSpec(), None, tuple(resources))
+            return cls(
+                mesh_name(cwd.name or "mesh"), cwd, MeshSpec(), None, tuple(resources), (), tuple(given), cwd
+            )
         path, document = mesh_files[0]
         mesh, warnings = _decoded(document)
         own = [str(path.parent / resource) for resource in mesh.spec.resources]
         name = mesh_name(mesh.metadata.name or path.parent.name or "mesh")
-        return cls(name, path.parent, mesh.spec, path, (*own, *resources), tuple(warnings))
+        every = (*own, *resources)
+        return cls(name, path.parent, mesh.spec, path, every, tuple(warnings), tuple(given), cwd)
+
+    def reread(self) -> MeshFile:
+        """Return what is there now.
+
+        Raises:
+            NoInput: It is gone.
+            BadMeshFile: It has errors.
+        """
+        return MeshFile.open(self.given, self.cwd)
 
     def image(self, name: str) -> ImageRule | None:
         """Return how the image `name` is had: the first rule that matches; None: as it is."""

@@ -16,7 +16,11 @@ class OutsideNames:
     """
 
     def __init__(self, hosts: Mapping[str, Sequence[str]] | None = None) -> None:
-        self._hosts = {name.lower(): tuple(addresses) for name, addresses in (hosts or {}).items()}
+        self.replace(hosts or {})
+
+    def replace(self, hosts: Mapping[str, Sequence[str]]) -> None:
+        """Take other stand-ins in place of all."""
+        self._hosts = {name.lower(): tuple(addresses) for name, addresses in hosts.items()}
         self._wildcards = sorted((name for name in self._hosts if name.startswith("*")), key=specificity)
 
     def addresses(self, name: str) -> tuple[str, ...] | None:

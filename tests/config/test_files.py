@@ -330,3 +330,27 @@ async def test_a_saved_file_is_applied_and_a_broken_one_told(folder: Folder) -> 
         (folder.path / "a.tmp").rename(folder.path / "a.yaml")
         await until(lambda: folder.data("a") == {"v": "3"} and not folder.source.findings)
         nursery.cancel_scope.cancel()
+
+
+async def test_other_files_may_be_given_while_they_are_followed(folder: Folder) -> None:
+    folder.write("a.yaml", config("a", "1"))
+    folder.load()
+    other = folder.path / "other"
+    other.mkdir()
+
+    async def until(condition: Callable[[], bool]) -> None:
+        with trio.fail_after(5):
+            while not condition():  # noqa: ASYNC110 (the disk tells no event)
+                await trio.sleep(0.01)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(folder.source.run, print)
+        await trio.sleep(0.05)
+        (other / "b.yaml").write_text(config("b", "1"))
+        folder.source.give([str(other / "*.yaml")])
+        await until(lambda: folder.data("b") == {"v": "1"})
+        assert folder.store.get(kinds.CONFIG_MAP, "default", "a") is None
+        await trio.sleep(0.1)  # until the other folder is watched
+        (other / "b.yaml").write_text(config("b", "2"))
+        await until(lambda: folder.data("b") == {"v": "2"})
+        nursery.cancel_scope.cancel()

@@ -163,3 +163,51 @@ def test_containers_of_a_killed_mesh_go_when_it_comes_back_without_docker(tmp_pa
         ports = [f"--{port}=0" for port in ("port", "tls-port", "http-port", "https-port")]
         mesh.devmesh("up", "-d", "-f", str(SAMPLE), "--runtime", "process", *ports, timeout=120)
         eventually(lambda: not containers_of(name), timeout=30)
+
+
+MESH = """
+apiVersion: devmesh.dev/v1alpha1
+kind: Mesh
+metadata: {{name: small}}
+spec:
+  resources: [{resources}]
+  images: [{{match: app, process: {{command: ["{{python}}", -c, "{program}"]}}}}]
+  dns: {{hosts: {{payments.example.com: [{address}]}}}}
+  meshConfig: {{outboundTrafficPolicy: {{mode: {mode}}}}}
+"""
+PAUSE = "import time; time.sleep(600)"
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{{name: main, image: app}}]
+"""
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+def test_changes_of_the_mesh_file_are_followed(tmp_path: Path) -> None:
+    source = tmp_path / "mesh"
+    source.mkdir()
+    file = source / "devmesh.yaml"
+    for name in ("one", "two"):
+        (source / f"{name}.yaml").write_text(POD.format(name=name))
+
+    def write(resources: str, program: str, address: str, mode: str) -> None:
+        text = MESH.format(resources=resources, program=program, address=address, mode=mode)
+        file.write_text(text)
+
+    write("one.yaml", PAUSE, "192.0.2.1", "ALLOW_ANY")
+    with running(f"follow-{os.getpid()}", "process", tmp_path, source=source) as mesh:
+        lookup = ("exec", "one", "--", "getent", "ahostsv4", "payments.example.com")
+        assert "192.0.2.1 " in mesh.kubectl(*lookup)
+        write("one.yaml, two.yaml", f"print('anew', flush=True); {PAUSE}", "192.0.2.2", "REGISTRY_ONLY")
+        eventually(lambda: "Running" in mesh.kubectl("get", "pod", "two", check=False), 10)
+        assert "192.0.2.2 " in mesh.kubectl(*lookup)
+        eventually(lambda: "anew" in mesh.kubectl("logs", "two", "-c", "main"), 5)
+        config = mesh.kubectl("get", "cm", "istio", "-n", "istio-system", "-o", "jsonpath={.data.mesh}")
+        assert "REGISTRY_ONLY" in config
+        write("two.yaml", PAUSE, "192.0.2.2", "REGISTRY_ONLY")
+        eventually(lambda: "NotFound" in mesh.kubectl("get", "pod", "one", check=False), 10)

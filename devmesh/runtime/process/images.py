@@ -55,6 +55,10 @@ class Programs:
         found = (Program.of(entry, folder) for entry in images)
         return cls(program for program in found if program is not None)
 
+    def replace(self, others: Programs) -> None:
+        """Take other programs in place of all; what runs goes on."""
+        self._programs = others._programs
+
     def find(self, image: str) -> Image:
         """Return what to run for `image`.
 
