@@ -80,6 +80,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+_OTHER_PORTS = {"tcp": 31400, "tls": 15443}
 RuntimeName = Literal["process", "docker"]
 # What changes often and never what a proxy does: instances tell the pilot of the pods.
 UNCOMPILED = frozenset(
@@ -137,6 +138,8 @@ class Gateways:
 
     http: int
     https: int
+    other: Mapping[str, tuple[int, int]]
+    """By name, as in Istio's demo profile: the port on 127.0.0.1, and that inside the gateway's namespace."""
 
 
 class Mesh:
@@ -154,7 +157,9 @@ class Mesh:
         self.ended = trio.Event()
         self._file = MeshFileSource(settings.file)
         self.gateways = Gateways(
-            _free(settings.http_port, "--http-port"), _free(settings.https_port, "--https-port")
+            _free(settings.http_port, "--http-port"),
+            _free(settings.https_port, "--https-port"),
+            {name: (_free_if_possible(port), port) for name, port in _OTHER_PORTS.items()},
         )
         settings.state.create()
         self.store = Store(Kinds((*BUILT_IN, *WITHOUT_EFFECT)), settings.state.database)
@@ -162,6 +167,7 @@ class Mesh:
             self.store,
             http_port=self.gateways.http,
             https_port=self.gateways.https,
+            more_ports=self.gateways.other,
             mesh_config=settings.file.spec.mesh_config,
         )
         self.files = FileSource(self.store, settings.file.resources, base=settings.file.base)
@@ -461,7 +467,8 @@ class Mesh:
             log.warning("%s", finding)
 
     def _ports(self) -> LocalPorts:
-        return LocalPorts(self.gateways.http, self.gateways.https)
+        other = tuple((target, port) for port, target in self.gateways.other.values())
+        return LocalPorts(self.gateways.http, self.gateways.https, other)
 
     def _addresses(self) -> dict[str, str]:
         return {"http": f"{HOST}:{self.gateways.http}", "https": f"{HOST}:{self.gateways.https}"}
@@ -546,6 +553,14 @@ def _free(port: int, flag: str) -> int:
             why = error.strerror
             raise OSError(f"cannot listen on {HOST}:{port}: {why}; choose another with {flag}") from error
         return int(probe.getsockname()[1])
+
+
+def _free_if_possible(port: int) -> int:
+    """Return `port`, or a free one where somebody else listens there."""
+    try:
+        return _free(port, "")
+    except OSError:
+        return _free(0, "")
 
 
 def _owners(store: Store) -> list[Stored]:

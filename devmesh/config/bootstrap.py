@@ -33,7 +33,12 @@ _HTTP, _HTTPS = 8080, 8443  # where gateways listen inside their namespaces
 
 
 def bootstrap(
-    store: Store, *, http_port: int, https_port: int, mesh_config: Mapping[str, Any] | None = None
+    store: Store,
+    *,
+    http_port: int,
+    https_port: int,
+    more_ports: Mapping[str, tuple[int, int]] | None = None,
+    mesh_config: Mapping[str, Any] | None = None,
 ) -> None:
     """Put into the store what every mesh has; what is there already stays as users left it.
 
@@ -43,6 +48,7 @@ def bootstrap(
 
     Args:
         http_port, https_port: Where the ingress gateway listens on 127.0.0.1.
+        more_ports: By name, other ports of its Service: that of 127.0.0.1, and that inside its namespace.
         mesh_config: The mesh file's ``spec.meshConfig``.
     """
     for kind, raw in _objects():
@@ -53,7 +59,8 @@ def bootstrap(
         _ensure(store, SERVICE_ACCOUNT, _named("default", namespace.name))
     store.subscribe(lambda event: _default_account(store, event))
     write_mesh_config(store, mesh_config or {})
-    _ingress_service(store, http_port, https_port)
+    ports = {"http2": (http_port, _HTTP), "https": (https_port, _HTTPS)}
+    _ingress_service(store, ports | dict(more_ports or {}))
     _node_status(store)
 
 
@@ -201,10 +208,9 @@ def write_mesh_config(store: Store, given: Mapping[str, Any]) -> None:
         store.update(CONFIG_MAP, raw)
 
 
-def _ingress_service(store: Store, http_port: int, https_port: int) -> None:
+def _ingress_service(store: Store, local: Mapping[str, tuple[int, int]]) -> None:
     """Show the local ports: Istio's documented commands read ``nodePort`` and the load balancer's address."""
     labels = _gateway_labels(INGRESS, "ingressgateway")
-    local = {"http2": (http_port, _HTTP), "https": (https_port, _HTTPS)}
     ports = [
         {"name": name, "port": port, "nodePort": port, "targetPort": target, "protocol": "TCP"}
         for name, (port, target) in local.items()
@@ -215,7 +221,7 @@ def _ingress_service(store: Store, http_port: int, https_port: int) -> None:
         raw["spec"] = {"type": "LoadBalancer", "selector": labels, "ports": ports}
         store.create(SERVICE, admit(SERVICE, raw, store=store).raw)
     else:
-        taken = {http_port, https_port}
+        taken = {port for port, _ in local.values()}
         others = [
             port
             for port in before.raw["spec"].get("ports") or ()

@@ -30,6 +30,14 @@ def mesh(store: Store) -> Any:
     return yaml.safe_load(have(store, kinds.CONFIG_MAP, SYSTEM, "istio").raw["data"]["mesh"])
 
 
+def test_the_ingress_service_has_more_ports_where_they_are_given(store: Store) -> None:
+    bootstrap(store, http_port=8080, https_port=8443, more_ports={"tcp": (40123, 31400)})
+    service = have(store, kinds.SERVICE, SYSTEM, "istio-ingressgateway")
+    found = {port["name"]: port for port in service.raw["spec"]["ports"]}
+    tcp = found["tcp"]
+    assert (tcp["port"], tcp["nodePort"], tcp["targetPort"]) == (40123, 40123, 31400)
+
+
 def test_what_istios_demo_profile_has_is_there(store: Store) -> None:
     assert [n.name for n in store.list(kinds.NAMESPACE)] == ["default", SYSTEM, "kube-system"]
     assert have(store, kinds.NAMESPACE, "", "default").labels["istio-injection"] == "enabled"
