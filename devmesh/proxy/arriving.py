@@ -17,7 +17,7 @@ from devmesh.proxy.pools import SHARED, Variant
 from devmesh.proxy.reactor import Address, Connection, Owner
 from devmesh.proxy.session import TcpSession
 from devmesh.proxy.side import Side
-from devmesh.proxy.sniffing import FirstBytes
+from devmesh.proxy.sniffing import FirstBytes, Held
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, ClusterKind, Endpoint, Limits, TlsMode, UpstreamTls
 from devmesh.snapshot.proxy import Proxy, Target, TcpRoute
@@ -198,6 +198,10 @@ class TcpArrival:
                 original_endpoint(cluster, original, plane.feed.current, plane.draw()) if original else None
             )
         else:
+            if state.balancing.needs_tables(cluster):
+                held = Held(self._connection, partial(self.to, name, first, route))
+                if not state.prepare_tables(cluster, held.go_on):
+                    return
             key = self._hash(cluster)
             endpoint = pick(cluster, state.balancing, plane.draw(), key=key, now=plane.reactor.now())
         if endpoint is None and cluster.kind is ClusterKind.DYNAMIC and self._server_name:

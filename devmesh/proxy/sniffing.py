@@ -13,6 +13,27 @@ Decide = Callable[[bytes, bool], bool]
 decides takes the connection over, and the bytes with it."""
 
 
+class Held(Owner):
+    """Keeps a connection as it is until `then`, which is called once by `go_on`; not where it has gone."""
+
+    __slots__ = ("_connection", "_then")
+
+    def __init__(self, connection: Connection, then: Callable[[], None]) -> None:
+        self._connection = connection
+        self._then: Callable[[], None] | None = then
+        connection.owner = self
+        connection.pause()
+
+    def go_on(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    def lost(self, reason: str) -> None:
+        self._then = None
+        self._connection.close()
+
+
 class FirstBytes(Owner):
     """Collects a connection's first bytes until they are enough.
 

@@ -82,6 +82,22 @@ def test_a_client_that_goes_while_tables_are_made_is_forgotten() -> None:
     assert [record.flags for record in mesh.sink.requests] in ([], ["DC"])
 
 
+def test_connections_of_tcp_wait_for_tables_too() -> None:
+    how = Hashing(source_ip=True, maglev=True, size=251)
+    mesh = mesh_of(replace(cluster(NEAR, *FAR), hashing=how, balancing=Balancing.MAGLEV))
+    gone, client = mesh.client(9000), mesh.client(9000)
+    client.connection.send(b"ping")
+    gone.connection.abort()
+    mesh.reactor.settle()
+    assert client.data.startswith(b"HTTP/1.1 200")
+    state = mesh.plane.state("a").cluster(CLUSTER)
+    assert state.balancing.has_tables
+    again = mesh.client(9000)
+    again.connection.send(b"ping")
+    mesh.reactor.settle()
+    assert again.data == client.data
+
+
 def test_a_new_endpoint_gets_its_share_gradually() -> None:
     warm = replace(cluster(NEAR), warm_up=WarmUp(100.0, 0.1), balancing=Balancing.ROUND_ROBIN)
     mesh = mesh_of(warm)

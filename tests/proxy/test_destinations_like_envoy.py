@@ -52,7 +52,8 @@ class _Endpoint(socketserver.BaseRequestHandler):
             if "hang" not in path:
                 found = re.search(r"status/(\d+)", path)
                 body = str(self.server.server_address[1]).encode()
-                head = f"HTTP/1.1 {found[1] if found else 200} X\r\ncontent-length: {len(body)}\r\n\r\n"
+                more = "x-envoy-overloaded: true\r\n" if "overloaded" in path else ""
+                head = f"HTTP/1.1 {found[1] if found else 200} X\r\n{more}content-length: {len(body)}\r\n\r\n"
                 self.request.sendall(head.encode() + body)
 
 
@@ -301,7 +302,8 @@ def answering(data: bytes) -> bytes | None:
     if "hang" in path:
         return None
     found = re.search(r"status/(\d+)", path)
-    return f"HTTP/1.1 {found[1] if found else 200} X\r\ncontent-length: 4\r\n\r\nbody".encode()
+    more = "x-envoy-overloaded: true\r\n" if "overloaded" in path else ""
+    return f"HTTP/1.1 {found[1] if found else 200} X\r\n{more}content-length: 4\r\n\r\nbody".encode()
 
 
 def mesh_of(name: str, count: int = 1, **more: object) -> Mesh:
@@ -368,7 +370,13 @@ def test_too_many_requests_count_as_envoys(envoy: Running) -> None:
 
 def test_retries_count_as_envoys(envoy: Running) -> None:
     mesh = mesh_of("retries")
-    for path in ("retries/status/503", "retries/x", "retries/status/503", "retries/status/404"):
+    for path in (
+        "retries/status/503",
+        "retries/x",
+        "retries/status/503",
+        "retries/status/404",
+        "retries/status/503/overloaded",
+    ):
         assert envoy.get(path)[0] == get(mesh, path)
     same(envoy, mesh, "retries", RETRY)
 
