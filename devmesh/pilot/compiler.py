@@ -173,7 +173,7 @@ class _Compilation:
         entries = self.registry.entries
         instances = self.instances.all
         in_use = selectors_in_use(self.resources)
-        where = interest(self.resources, self.settings)
+        where = interest(self.resources, self.registry.entries, self.settings)
         proxies = {
             instance.id: self._proxy(
                 instance,

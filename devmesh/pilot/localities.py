@@ -14,7 +14,7 @@ from devmesh.config.documents.destinationrule import (
     TrafficPolicy,
 )
 from devmesh.model.workload import Instance
-from devmesh.pilot.registry import Labelled
+from devmesh.pilot.registry import Entry, Labelled
 from devmesh.pilot.resources import Resources
 from devmesh.pilot.settings import Settings
 from devmesh.pilot.visibility import Place
@@ -23,6 +23,9 @@ from devmesh.snapshot.cluster import Endpoint
 
 REGION, ZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone"
 SUBZONE, NETWORK = "topology.istio.io/subzone", "topology.istio.io/network"
+DISTRIBUTION = "networking.istio.io/traffic-distribution"
+SAME_ZONE, SAME_NODE = "PreferSameZone", "PreferSameNode"
+_DISTRIBUTIONS = {"preferclose": SAME_ZONE, "prefersamezone": SAME_ZONE, "prefersamenode": SAME_NODE}
 _OF_PLACE = (REGION, ZONE, SUBZONE)
 
 
@@ -39,7 +42,16 @@ class Interest:
         return Place(instance.locality if self.locality else "", tuple(labels))
 
 
-def interest(resources: Resources, settings: Settings) -> Interest:
+def distribution_of(written: str | None, *annotations: Mapping[str, str]) -> str:
+    """Return a Service's trafficDistribution: the field, else Istio's annotation of the Service, else of its
+    namespace. "" means any endpoint, as what is not known does."""
+    for value in (written, *(each.get(DISTRIBUTION) for each in annotations)):
+        if value:
+            return _DISTRIBUTIONS.get(value.lower(), "")
+    return ""
+
+
+def interest(resources: Resources, entries: Sequence[Entry], settings: Settings) -> Interest:
     """Return what matters of clients' places: without locality settings and outlier detection, nothing."""
     localities, labels = settings.locality is not None and bool(settings.locality.distribute), set[str]()
     localities = localities or settings.outlier is not None
@@ -53,7 +65,7 @@ def interest(resources: Resources, settings: Settings) -> Interest:
             if setting is not None:
                 localities = True
                 labels.update(_key(text) for text in setting.failover_priority)
-    if any(service.spec.traffic_distribution for service in resources.services):
+    if any(entry.distribution for entry in entries):
         localities = True
         labels.update(_OF_PLACE)
     return Interest(localities, frozenset(labels))
@@ -90,9 +102,9 @@ def setting_for(
     own = balancer.locality_lb_setting if balancer is not None else None
     if own is not None:
         return None if own.enabled is False else Setting(own)
-    if distribution in ("PreferClose", "PreferSameZone"):
+    if distribution == SAME_ZONE:
         return Setting(LocalityLoadBalancerSetting(failover_priority=(NETWORK, REGION, ZONE)), forced=True)
-    if distribution == "PreferSameNode":  # there is one node
+    if distribution == SAME_NODE:  # and there is one node
         return Setting(
             LocalityLoadBalancerSetting(failover_priority=(NETWORK, REGION, ZONE, SUBZONE)), forced=True
         )

@@ -186,7 +186,8 @@ def with_endpoints(entry: Entry, memo: Memo, modes: Callable[[Instance], Modes],
         if port.protocol is not Protocol.UDP  # its numbers may be TCP's too, and no proxy speaks it
     }
     parts = (entry.service, *by_port.values(), *(backend.instance for backend in entry.members))
-    return memo.get(("entry", entry.host, entry.service.namespace), parts, _with, entry, by_port)
+    key = ("entry", entry.host, entry.service.namespace, entry.distribution)
+    return memo.get(key, parts, _with, entry, by_port)
 
 
 def _with(entry: Entry, endpoints: Mapping[int, Labelled]) -> Entry:

@@ -11,6 +11,7 @@ from devmesh.config.typed import typed
 from devmesh.model.identity import Identity
 from devmesh.model.port import Port, protocol_of
 from devmesh.model.service import Resolution, Service
+from devmesh.pilot.localities import distribution_of
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import NO_LABELS, Backend, Entry, Instances, ready
@@ -73,6 +74,7 @@ def _entry(
         kubernetes=False,
         backends=ready(members),
         members=members,
+        distribution=distribution_of(None, loaded.stored.annotations),
         subject_alt_names=loaded.spec.subject_alt_names,
     )
 

@@ -14,6 +14,7 @@ from devmesh.config.typed import typed
 from devmesh.model.host import service_host
 from devmesh.model.port import Port, protocol_of
 from devmesh.model.service import Resolution, Service
+from devmesh.pilot.localities import distribution_of
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import NO_LABELS, Backend, Entry, Instances, ready
@@ -58,7 +59,7 @@ def entries(
                 backends=ready(members, even_not=bool(loaded.spec.publish_not_ready_addresses)),
                 members=members,
                 alias_of=_alias(loaded.spec),
-                distribution=loaded.spec.traffic_distribution or "",
+                distribution=_distribution(loaded, store),
             )
 
 
@@ -72,6 +73,12 @@ def _address(loaded: Loaded[ServiceSpec], taken: set[str]) -> str:
     address = virtual_address(f"{loaded.name}.{loaded.namespace}", taken)
     taken.add(address)
     return address
+
+
+def _distribution(loaded: Loaded[ServiceSpec], store: Store) -> str:
+    namespace = store.get(kinds.NAMESPACE, "", loaded.namespace)
+    above = namespace.annotations if namespace is not None else {}
+    return distribution_of(loaded.spec.traffic_distribution, loaded.stored.annotations, above)
 
 
 def _alias(spec: ServiceSpec) -> str:

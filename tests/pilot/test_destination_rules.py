@@ -449,6 +449,20 @@ def test_a_service_can_prefer_who_is_close() -> None:
     assert priorities(made) == {"r1/z1": 0, "r1/z2": 1, "r2": 2}
 
 
+def test_annotations_can_prefer_who_is_close() -> None:
+    made = placed("r1/z1", "r1/z2", "r2")
+    space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: default%s}"
+    key = "networking.istio.io/traffic-distribution"
+    made.apply(space % f", annotations: {{{key}: PreferClose}}")
+    assert priorities(made) == {"r1/z1": 0, "r1/z2": 1, "r2": 2}
+    own = f"metadata: {{name: a, annotations: {{{key}: any}},"
+    made.apply(service("a").split("---")[0].replace("metadata: {name: a,", own))
+    assert priorities(made) == {}
+    made.apply(space % "")
+    made.apply(service("a").split("---")[0])
+    assert priorities(made) == {}
+
+
 def test_the_mesh_can_switch_localities_off() -> None:
     config = yaml.safe_dump(
         {
