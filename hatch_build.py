@@ -19,8 +19,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ASKED = "DEVMESH_COMPILE"
-# What runs for each request. Interpreted code subclasses Side's, Owner's and the like nowhere in the product;
-# the engine and the reactor's loop stay as they are: they are driven by trio, and not hot by themselves.
+# What runs for each request. A class here that interpreted code inherits from needs mypyc_attr.
 MODULES = (
     "devmesh/proxy/*.py",
     "devmesh/proxy/http2/*.py",
@@ -33,7 +32,16 @@ MODULES = (
     "devmesh/telemetry/recorder.py",
     "devmesh/telemetry/requests.py",
 )
-LEFT_OUT = ("devmesh/proxy/__init__.py", "devmesh/proxy/http2/__init__.py", "devmesh/proxy/engine.py")
+LEFT_OUT = (
+    "devmesh/proxy/__init__.py",
+    "devmesh/proxy/engine.py",
+    "devmesh/proxy/http2/__init__.py",
+    # classes of two bases, which mypyc doesn't compile, and those bases
+    "devmesh/proxy/http2/client.py",
+    "devmesh/proxy/http2/server.py",
+    "devmesh/proxy/http2/streams.py",
+    "devmesh/proxy/http2/wire.py",
+)
 
 
 class CompiledCore(BuildHookInterface[Any]):
@@ -73,15 +81,7 @@ def compile_core(root: Path, folder: Path) -> list[Path]:
     compiler = os.environ.get("CC") or (sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:
         return []
-    shutil.copytree(root / "devmesh", folder / "devmesh", ignore=shutil.ignore_patterns("__pycache__", "ui"))
-    modules = compiled_modules(root)
-    setup = f"""
-from setuptools import setup
-from mypyc.build import mypycify
-setup(name="devmesh", packages=[], ext_modules=mypycify(
-    ["--ignore-missing-imports", *{modules!r}], opt_level="3", debug_level="0", group_name="devmesh"))
-"""
-    (folder / "setup.py").write_text(setup)
+    modules = prepare(root, folder)
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
@@ -89,6 +89,22 @@ setup(name="devmesh", packages=[], ext_modules=mypycify(
     if done.returncode or len(made) <= len(modules):
         raise RuntimeError(f"mypyc did not compile the data plane:\n{(done.stdout + done.stderr)[-3000:]}")
     return made
+
+
+def prepare(root: Path, folder: Path) -> list[str]:
+    """Write what is to be compiled into `folder`, and a ``setup.py``; return the modules."""
+    shutil.copytree(root / "devmesh", folder / "devmesh", ignore=shutil.ignore_patterns("__pycache__", "ui"))
+    modules = compiled_modules(root)
+    setup = f"""
+from setuptools import setup
+from mypyc.build import mypycify
+extensions = mypycify(
+    ["--ignore-missing-imports", *{modules!r}], opt_level="3", debug_level="0", group_name="devmesh")
+if __name__ == "__main__":
+    setup(name="devmesh", packages=[], ext_modules=extensions)
+"""
+    (folder / "setup.py").write_text(setup)
+    return modules
 
 
 def compiled_modules(root: Path) -> list[str]:

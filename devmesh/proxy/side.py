@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from devmesh.proxy import local
 from devmesh.proxy.downstream_stats import HttpStats
 from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
@@ -40,6 +42,7 @@ Named = Callable[[bool], None]
 """Told, later, whether an endpoint's name has an address."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Dialling(Owner):
     """Whoever connects to the endpoint of a pool.
 

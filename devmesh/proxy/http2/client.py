@@ -35,11 +35,11 @@ class Http2Client(Wire, Dialling):
         is_draining: It gets no more streams, and ends with its last.
     """
 
-    speaks_http2 = True
     connection: Connection
 
     def __init__(self, shared: Multiplex) -> None:
         super().__init__(shared.plane.reactor)
+        self.speaks_http2 = True
         self.shared = shared
         self.pool = shared.pool
         self.known = shared.plane.http2_responses
