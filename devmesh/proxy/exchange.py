@@ -330,7 +330,7 @@ class Exchange:
         if self._hash is None:
             request, side = self.request, self.side
             self._hash = hashing.key_of(
-                wanted, request.headers, request.path, side.remote[0], self._make_cookie
+                wanted, request.headers, request.path, side.client_of(request)[0], self._make_cookie
             )
         return self._hash
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from devmesh.proxy.http1 import Response
+from devmesh.proxy.sockets import text_of
 from devmesh.traffic.headers import Expand, named
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ def expander(exchange: Exchange, response: Response | None) -> Expand:
             case "PROTOCOL":
                 return request.version
             case "DOWNSTREAM_REMOTE_ADDRESS":
-                return side.remote_text
-            case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":
+                return text_of(side.client_of(request))
+            case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":
+                return side.client_of(request)[0]
+            case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":
                 return side.remote[0]
             case "DOWNSTREAM_REMOTE_PORT":
-                return str(side.remote[1])
+                return str(side.client_of(request)[1])
             case "DOWNSTREAM_LOCAL_ADDRESS":
                 return side.local_text
             case "UPSTREAM_REMOTE_ADDRESS" | "UPSTREAM_HOST":

@@ -237,18 +237,25 @@ class ClientSide(Side):
 
     def _edge(self, request: Request) -> str:
         """Return what a gateway says of the client (Envoy: use_remote_address)."""
-        named, topology = request.headers, self._proxy.topology
-        address, before = self.remote[0], named.get("x-forwarded-for")
-        chain = f"{before},{address}" if before else address
-        lines = f"x-forwarded-for: {chain}\r\nx-forwarded-proto: {self._proto(request)}\r\n"
+        topology = self._proxy.topology
+        lines = f"x-forwarded-for: {self._chain(request)}\r\nx-forwarded-proto: {self._proto(request)}\r\n"
         if self._is_internal(request):
             lines += "x-envoy-internal: true\r\n"
         else:
-            hops = topology.trusted_hops
-            told = trusted_address(hops, before) if hops else None
-            lines += f"x-envoy-external-address: {told or address}\r\n"
-        proved = certificate_header(topology, named.get("x-forwarded-client-cert"), self._xfcc)
+            lines += f"x-envoy-external-address: {self.client_of(request)[0]}\r\n"
+        proved = certificate_header(topology, request.headers.get("x-forwarded-client-cert"), self._xfcc)
         return lines + (f"x-forwarded-client-cert: {proved}\r\n" if proved else "")
+
+    def _chain(self, request: Request) -> str:
+        """Return x-forwarded-for as a gateway sends it on."""
+        before = request.headers.get("x-forwarded-for")
+        return f"{before},{self.remote[0]}" if before else self.remote[0]
+
+    def client_of(self, request: Request) -> Address:
+        """Envoy: what trusted proxies tell has no port."""
+        hops = self._proxy.topology.trusted_hops
+        told = trusted_address(hops, request.headers.get("x-forwarded-for")) if hops else None
+        return (told, 0) if told else self.remote
 
     def _is_internal(self, request: Request) -> bool:
         """Tell whether the request came from inside, as Envoy reckons: one private address alone."""
@@ -382,7 +389,7 @@ class ClientSide(Side):
             self._principal if secure else "",
             pool.identity if secure and pool is not None else "",
             named.get("user-agent", ""),
-            named.get("x-forwarded-for", "") or (self.remote[0] if self._gateway else ""),
+            self._chain(request) if self._gateway else named.get("x-forwarded-for", ""),
             exchange.request_id,
             trace.trace_id if trace is not None else "",
             trace.span_id if trace is not None else "",
@@ -392,7 +399,7 @@ class ClientSide(Side):
             cluster.name,
             exchange.upstream_local,
             self.local_text,
-            self.remote_text,
+            text_of(self.client_of(request)) if self._gateway else self.remote_text,
             self._requested_name,
             route.name if route is not None else "",
             route.operation if route is not None else "",

@@ -15,7 +15,7 @@ from devmesh.proxy.http2.heads import pairs
 from devmesh.proxy.http2.hpack import Block
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.pools import SHARED, Pool, ProxyState, Variant
-from devmesh.proxy.reactor import Connection, Owner
+from devmesh.proxy.reactor import Address, Connection, Owner
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel
 from devmesh.snapshot.cluster import Cluster, Endpoint
@@ -141,6 +141,10 @@ class Side(ABC):
         exchange.close = True
         exchange.reply(403, b"", "", "upgrade_failed")
         return False
+
+    def client_of(self, request: Request) -> Address:
+        """Return the client's address: the connection's, where no proxy before tells another."""
+        return self.remote
 
     def refuses(self) -> bool:
         """Tell whether the connection may carry no more requests by the rules in force now."""

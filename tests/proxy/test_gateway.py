@@ -11,10 +11,11 @@ import pytest
 
 from devmesh.model.port import Protocol
 from devmesh.proxy.arriving_gateway import GatewayArrival, listener_of
+from devmesh.proxy.client_hello import HTTP2_PREFACE
 from devmesh.proxy.pruning import prune
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.tls import TlsConnection
-from devmesh.security.contexts import load_chain
+from devmesh.security.contexts import ALPN_HTTP2, load_chain
 from devmesh.snapshot.match import Exact
 from devmesh.snapshot.proxy import GatewayListener, Proxy, ServerTls, TcpRoute, TlsRules, Topology
 from devmesh.snapshot.route import Match, Redirect, Route, RouteTable, VirtualHost, Weighted
@@ -392,3 +393,21 @@ def test_listeners_of_one_port_are_told_apart_by_their_address() -> None:
     proxy = Proxy(GATEWAY, Edge(http()).feed.current.proxies["a"].outbound, gateway=(first, second))
     assert listener_of(proxy, 8080) is first
     assert listener_of(proxy, 8080, "127.0.0.1") is second
+
+
+def test_the_log_tells_the_client_that_trusted_proxies_tell() -> None:
+    mesh = Edge(http(), Topology(trusted_hops=1))
+    mesh.ask(get("b", "x-forwarded-for: 72.9.5.6"))
+    (record,) = mesh.sink.requests
+    assert record.downstream_remote == "72.9.5.6:0"
+    assert record.forwarded_for == f"72.9.5.6,{EDGE[0]}"
+
+
+def test_the_mesh_speaks_http2_to_a_gateway() -> None:
+    mesh = Edge(https(ServerTls("ISTIO_MUTUAL", ("one.example",), routes=table("one.example"))))
+    identity = instance("a", "10.1.0.1").identity
+    client = mesh.by_tls("one.example", context=mesh.certificates.client(identity, ALPN_HTTP2))
+    assert client.connection.session.selected_alpn_protocol() == "istio-h2"
+    client.end.connection.send(HTTP2_PREFACE + b"\0\0\0\4\0\0\0\0\0")
+    mesh.reactor.settle()
+    assert client.end.data[3] == 4  # a SETTINGS frame, and no answer in HTTP/1.1
