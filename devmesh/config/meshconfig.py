@@ -108,6 +108,12 @@ class DefaultTrafficPolicy(Message, frozen=True, kw_only=True):
     outlier_detection: OutlierDetection | None = None
 
 
+class ProxyPathNormalization(Message, frozen=True, kw_only=True):
+    """How far paths are made canonical; ``DEFAULT`` is ``BASE``."""
+
+    normalization: Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "DEFAULT"
+
+
 class MeshConfig(Message, frozen=True, kw_only=True):
     """What applies to the whole mesh (``meshConfig``; the ConfigMap ``istio``)."""
 
@@ -131,7 +137,7 @@ class MeshConfig(Message, frozen=True, kw_only=True):
     h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] | None = None
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     dns_refresh_rate: Duration | None = None
-    path_normalization: Any = None
+    path_normalization: ProxyPathNormalization | None = None
     extension_providers: tuple[dict[str, Any], ...] = ()
     default_providers: Any = None
     discovery_selectors: tuple[dict[str, Any], ...] = ()
@@ -183,6 +189,7 @@ _READ = {
     "localityLbSetting",
     "tcpKeepalive",
     "defaultTrafficPolicy",
+    "pathNormalization",
 }
 # What every installation carries, and nobody expects something of.
 _QUIET = {"defaultProviders", "enablePrometheusMerge", "extensionProviders"}

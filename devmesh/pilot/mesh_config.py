@@ -8,7 +8,7 @@ import yaml
 
 from devmesh.config import kinds
 from devmesh.config.decode import check
-from devmesh.config.meshconfig import ROOT_NAMESPACE, MeshConfig
+from devmesh.config.meshconfig import ROOT_NAMESPACE, MeshConfig, ProxyPathNormalization
 from devmesh.config.store import Store, Stored
 from devmesh.config.typed import convert
 from devmesh.pilot import actions
@@ -17,7 +17,7 @@ from devmesh.pilot.problems import Problems
 from devmesh.pilot.settings import Settings
 from devmesh.pilot.topology import topology
 from devmesh.pilot.traffic_policies import keepalive
-from devmesh.snapshot.snapshot import MeshSettings
+from devmesh.snapshot.snapshot import MeshSettings, PathNormalization
 from devmesh.traffic.retry import DEFAULT
 
 _NAME, _KEY = "istio", "mesh"
@@ -104,5 +104,12 @@ def _mesh_settings(config: MeshConfig) -> MeshSettings:
         sampling_percent=sampling if config.enable_tracing is not False else 0.0,
         drain_duration=defaults.drain_duration if draining is None else float(draining),
         dns_refresh=defaults.dns_refresh if refresh is None else max(float(refresh), 1.0),
+        path_normalization=_path_normalization(config.path_normalization),
         sniff_timeout=defaults.sniff_timeout if sniffing is None else float(sniffing),
     )
+
+
+def _path_normalization(given: ProxyPathNormalization | None) -> PathNormalization:
+    if given is None or given.normalization == "DEFAULT":
+        return PathNormalization.BASE
+    return PathNormalization(given.normalization)

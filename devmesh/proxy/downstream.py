@@ -161,7 +161,9 @@ class HttpServer(Owner):
 
     def _next(self, data: bytes) -> bool:
         try:
-            request = read_request(self._known, data, self._side.scheme)
+            side = self._side
+            paths = side.plane.feed.current.mesh.path_normalization
+            request = read_request(self._known, data, side.scheme, paths)
         except Malformed as error:
             self._refuse(error)
             return False
@@ -232,7 +234,8 @@ class HttpServer(Owner):
     def _refuse(self, error: Malformed) -> None:
         """Answer what is no request, and end."""
         now, side = self._side.plane.reactor.time(), self._side
-        answer = local.refusal(error.status, error.details, now, side.server_name)
+        head_only = self._buffer.startswith(b"HEAD ")
+        answer = local.refusal(error.status, error.details, now, side.server_name, head_only=head_only)
         self._connection.send(answer)
         record = side.refused(error, len(answer) - answer.index(b"\r\n\r\n") - 4)
         if record is not None:

@@ -163,6 +163,7 @@ class Exchange:
     timeout: float | None = None
     _held: tuple[bytes, ...] | None = ()  # what was read of the request's body; None: too much to keep
     _held_size = 0
+    _is_new = False  # nobody has looked at the body yet
     _tried: tuple[Endpoint, ...] = ()
     _trying = False
     _active = False  # counted among the requests that have a connection
@@ -200,7 +201,9 @@ class Exchange:
         self._held_size = self.upload_size = len(piece)
         if self.request.is_grpc:
             self._begin_grpc(piece)
+        self._is_new = True
         self.side.decide(self)
+        self._is_new = False
 
     def upload(self, piece: bytes, uploaded: bool, trailers: Fields | None = None) -> None:
         """Take more of the request's body."""
@@ -687,6 +690,8 @@ class Exchange:
         self.status, self.details = status, details
         if flag:
             self.add_flag(flag)
+        if self._is_new:
+            self.close = True  # Envoy: answered before the body was looked at
         self.answering = True
         fields = fields or []
         if self.request.is_grpc:

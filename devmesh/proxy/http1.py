@@ -8,10 +8,12 @@ its colon, there is no folding, at most one Content-Length and never beside Tran
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from devmesh.traffic.routing import RequestHead
+from devmesh.snapshot.snapshot import PathNormalization
+from devmesh.traffic.paths import BadPath, normalized
+from devmesh.traffic.routing import NONE_REPEATED, RequestHead
 
 MAX_HEAD = 60 * 1024  # Envoy: max_request_headers_kb
 MAX_FIELDS = 100  # Envoy: max_headers_count
@@ -22,9 +24,19 @@ Fields = list[tuple[str, str]]
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELD = re.compile(rf"^({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n", re.MULTILINE)
-_REQUEST = re.compile(rf"({_TOKEN}) ([\x21-\x7e\x80-\xff]+) HTTP/(1\.[01])\r\n")
+_REQUEST = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(1\.[01])\r\n")
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\r\n")
-_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%\-]*(?::\d*)?|\[[0-9A-Fa-f:.%a-z0-9]+\](?::\d*)?")
+_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:@\[\]\-]*")
+_URL_HOST = re.compile(r"(?:[^/?#@]*@)?((?:[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?)")
+# What Envoy's parser of HTTP/1.1 takes; others are no requests to it.
+_METHODS = frozenset(
+    (
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "ACL", "BIND",
+        "CHECKOUT", "COPY", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "MSEARCH",
+        "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE",
+        "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    )
+)  # fmt: skip
 
 
 class Malformed(ValueError):
@@ -80,6 +92,7 @@ class Request(RequestHead):
         self.authority = authority
         self.scheme = "http"
         self.headers = headers
+        self.repeated = NONE_REPEATED
         self.fields = fields
         self.size = size
         self.length = 0
@@ -97,7 +110,7 @@ class Request(RequestHead):
         made = Request(self.method, self.path, self.authority, fields, headers, self.size + size)
         made.scheme, made.length, made.minor = self.scheme, self.length, self.minor
         made.close, made.upgrade, made.version = self.close, self.upgrade, self.version
-        made.derived, made.ids = self.derived, ids
+        made.derived, made.ids, made.repeated = self.derived, ids, self.repeated
         return made
 
 
@@ -156,8 +169,10 @@ def remember(known: dict[bytes, _Head], data: bytes, head: _Head) -> None:
         known[data[: head.size]] = head
 
 
-def parse_request(data: bytes, scheme: str = "http") -> Request | None:
-    """Read the head at the front of `data`; None: it isn't complete.
+def parse_request(
+    data: bytes, scheme: str = "http", paths: PathNormalization = PathNormalization.BASE
+) -> Request | None:
+    """Read the head at the front of `data`; None: it isn't complete. The path is made canonical.
 
     Raises:
         Malformed: It is none, or too large.
@@ -174,25 +189,39 @@ def parse_request(data: bytes, scheme: str = "http") -> Request | None:
     if found is None:
         raise Malformed("http1.codec_error")
     method, target, version = found.groups()
+    if method not in _METHODS:
+        raise Malformed("http1.codec_error")
     fields, headers = _fields(text, found.end())
     host = headers.get("host")
-    authority, path = (host or "", target) if target[0] == "/" else _absolute(method, target, host)
+    is_path = target[0] == "/"
+    authority, path = (host or "", target) if is_path else _absolute(method, target, host)
     request = Request(method, path, authority, fields, headers, end + 4)
     request.scheme = scheme
     if version == "1.0":
         request.minor, request.version, request.close = 0, "HTTP/1.0", True
     elif method == "CONNECT":
         request.close = True
-    if host is None:
+    if host is None and is_path:
         if version == "1.1":
             raise Malformed("missing_host_header")
-    elif not _HOST.fullmatch(host):
+    elif not _HOST.fullmatch(authority):
         raise Malformed("http.invalid_authority")
+    if request.minor:  # others are refused for that
+        if "#" in path:
+            raise Malformed("path_normalization_failed")
+        try:
+            request.path = normalized(path, paths)
+        except BadPath as error:
+            raise Malformed(str(error)) from None
+    if len(headers) != len(fields):
+        request.repeated = repeated(fields)
     if "transfer-encoding" in headers or "content-length" in headers:
         request.length = _length(headers)
     connection = headers.get("connection")
     if connection is not None:
         _connection(request, connection)
+    if "proxy-connection" in headers and "close" in headers["proxy-connection"].lower():
+        request.close = True  # Envoy takes it for Connection
     return request
 
 
@@ -222,7 +251,8 @@ def parse_response(data: bytes, method: str) -> Response | None:
     status = int(code)
     response = Response(status, reason or "", fields, headers, end + 4, close)
     if method == "HEAD" or status < 200 or status in (204, 304):
-        response.length = 0
+        if "content-length" in headers:
+            _length(headers)  # it must be one, all the same
     elif "content-length" in headers or "transfer-encoding" in headers:
         response.length = _length(headers)
     else:
@@ -256,6 +286,14 @@ def _join(fields: Fields, headers: dict[str, str]) -> None:
             raise Malformed("http1.codec_error" if name != "host" else "http1.multiple_host")
         else:
             headers[name] += ("; " if name == "cookie" else ",") + value
+
+
+def repeated(fields: Fields) -> Mapping[str, Sequence[str]]:
+    """Return the values of each name that comes more than once."""
+    found: dict[str, list[str]] = {}
+    for name, value in fields:
+        found.setdefault(name, []).append(value)
+    return {name: values for name, values in found.items() if len(values) > 1}
 
 
 def _length(headers: Mapping[str, str]) -> int:
@@ -293,8 +331,10 @@ def _absolute(method: str, target: str, host: str | None) -> tuple[str, str]:
         raise Malformed("http1.codec_error")
     cut = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     authority, path = rest[:cut], rest[cut:]
-    if not authority or not _HOST.fullmatch(authority):
+    found = _URL_HOST.fullmatch(authority)
+    if found is None or int(found[1].rpartition("]")[2].partition(":")[2] or 0) > 65535:
         raise Malformed("http1.codec_error")
+    authority = found[1]
     return authority, path if path.startswith("/") else "/" + path
 
 

@@ -82,7 +82,8 @@ def reply(
     if close:
         lines.append("connection: close\r\n")
     if not body and status != 204:
-        lines.append("content-length: 0\r\n")
+        # Envoy takes an answer to HEAD without a length for one whose length it doesn't know.
+        lines.append("transfer-encoding: chunked\r\n" if head_only else "content-length: 0\r\n")
     lines.append("\r\n")
     return "".join(lines).encode("latin-1") + (b"" if head_only else body)
 
@@ -97,17 +98,32 @@ def reply_fields(body: bytes, fields: Fields, now: float, server: str) -> Fields
     return [*found, ("date", date(int(now))), ("server", server)]
 
 
-def refusal(status: int, details: str, now: float, server: str) -> bytes:
+def refusal(status: int, details: str, now: float, server: str, *, head_only: bool = False) -> bytes:
     """Return the answer to bytes that are no request; the connection ends with it."""
-    body = b"" if details == "missing_host_header" else reason(status).encode()
-    return reply(status, body, [], now, server, close=True)
+    body = b"" if details in _BARE else reason(status).encode()
+    # To a HEAD too the codec says what is wrong: it knows no method yet.
+    return reply(status, body, [], now, server, close=True, head_only=head_only and not body)
+
+
+_BARE = ("missing_host_header", "path_normalization_failed")  # refused after the codec has read it
+
+
+# Where Envoy's names are others than Python's, whatever its version.
+_REASONS = {
+    **dict.fromkeys((102, 103, 418, 451), "Unknown"),
+    413: "Payload Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Entity",
+    599: "Last Unassigned Server Error Code",
+}
 
 
 @functools.cache
 def reason(status: int) -> str:
-    """Return the reason phrase of a status as Envoy has it, which knows no 418."""
-    if status == 418:
-        return "Unknown"
+    """Return the reason phrase of a status as Envoy has it."""
+    if status in _REASONS:
+        return _REASONS[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:

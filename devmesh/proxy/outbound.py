@@ -11,7 +11,16 @@ from devmesh.proxy.forwarded import certificate_header, is_internal, trusted_add
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
 from devmesh.proxy.mirror import mirrored
 from devmesh.proxy.plane import Plane
-from devmesh.proxy.planning import AT_GATEWAY, DROPPED, MAX_DERIVED, Plan, asks_ids, is_simple, said_by
+from devmesh.proxy.planning import (
+    AT_GATEWAY,
+    DROPPED,
+    MAX_DERIVED,
+    REWRITTEN,
+    Plan,
+    asks_ids,
+    is_simple,
+    said_by,
+)
 from devmesh.proxy.pools import Variant
 from devmesh.proxy.reactor import Address, Connection
 from devmesh.proxy.side import Dialling, Named, Side, framing, kept, sent_on
@@ -196,7 +205,12 @@ class ClientSide(Side):
         exchange.forward(route)
 
     def _head(self, exchange: Exchange, request: Request, route: Route) -> str:
-        dropped = AT_GATEWAY if self._gateway else DROPPED
+        if self._gateway:
+            dropped = AT_GATEWAY
+        elif exchange.original_path or exchange.authority is not request.authority:
+            dropped = REWRITTEN
+        else:
+            dropped = DROPPED
         if request.is_grpc:
             dropped = _AT_GATEWAY_GRPC if self._gateway else _DROPPED_GRPC
         if route.request_headers is NO_OPS and exchange.weighted.request_headers is NO_OPS:

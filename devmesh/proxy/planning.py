@@ -17,11 +17,10 @@ DROPPED = (
         "x-request-id",
         "x-forwarded-proto",
         "x-forwarded-client-cert",
+        "x-envoy-internal",
         "x-envoy-attempt-count",
         "x-envoy-decorator-operation",
         "x-envoy-expected-rq-timeout-ms",
-        "x-envoy-original-path",
-        "x-envoy-original-host",
         "x-envoy-peer-metadata",
         "x-envoy-peer-metadata-id",
         "x-envoy-upstream-rq-timeout-ms",
@@ -31,7 +30,8 @@ DROPPED = (
     }
 )
 MAX_DERIVED = 16  # what is kept with one head
-AT_GATEWAY = DROPPED | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
+REWRITTEN = DROPPED | {"x-envoy-original-path", "x-envoy-original-host"}  # of which new ones are said
+AT_GATEWAY = REWRITTEN | {"x-forwarded-for", "x-envoy-external-address", "x-envoy-internal"}
 
 
 class Plan:

@@ -24,9 +24,7 @@ from devmesh.telemetry.record import Record
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Carrier, Exchange
 
-HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "expect"}
-)
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"})
 # What no peer may tell: these are said by the proxy itself, or meant for it alone.
 _RESPONSE_DROPPED = HOP_BY_HOP | {
     "server",
@@ -130,7 +128,7 @@ class Side(ABC):
         """Tell whether the request's version and upgrade are served here; else it has been answered."""
         request = exchange.request
         if not request.minor:
-            exchange.close = True
+            exchange.close, exchange.route = True, None  # no route has been looked for
             exchange.reply(426, local.UPGRADE_REQUIRED, "DPE", "low_version")
             return False
         if not request.upgrade or request.upgrade == "websocket":
@@ -223,7 +221,7 @@ class Side(ABC):
 
 def _rendered(response: Response, fields: Fields) -> bytes:
     """Return a response's head without what is said anew to each client."""
-    lines = [f"HTTP/1.1 {response.status} {response.reason or local.reason(response.status)}\r\n"]
+    lines = [f"HTTP/1.1 {response.status} {local.reason(response.status)}\r\n"]  # Envoy drops the server's
     lines += [f"{name}: {value}\r\n" for name, value in fields if name not in _RESPONSE_DROPPED]
     if response.length == CHUNKED or response.headers.get("transfer-encoding", "").lower() == "chunked":
         lines.append("transfer-encoding: chunked\r\n")
@@ -252,6 +250,8 @@ def kept(request: Request, dropped: frozenset[str]) -> Fields:
     if connection is not None:
         named = {option.strip() for option in connection.lower().split(",")}
         dropped = dropped | (named - _NEVER_NAMED)
+    if request.headers.get("expect", "").lower() == "100-continue":
+        dropped = dropped | {"expect"}  # it has been answered here
     return [field for field in request.fields if field[0] not in dropped]
 
 
@@ -259,10 +259,18 @@ def kept(request: Request, dropped: frozenset[str]) -> Fields:
 _NEVER_NAMED = {"close", "keep-alive", "host", "content-length", "authorization", "cookie"}
 
 
+_BODILESS = frozenset(("GET", "HEAD", "DELETE", "TRACE", "CONNECT"))  # Envoy says no length of these
+
+
 def framing(request: Request, upgrade: str) -> str:
     """Return the lines that say how the request's body is sent, and what connection it wants."""
-    lines = "transfer-encoding: chunked\r\n" if request.length < 0 else ""
-    if request.headers.get("te") == "trailers":
+    lines = ""
+    if request.length <= 0 and "content-length" not in request.headers:
+        if request.length:
+            lines = "transfer-encoding: chunked\r\n"
+        elif request.method not in _BODILESS:
+            lines = "content-length: 0\r\n"
+    if "te" in request.headers and "trailers" in map(str.strip, request.headers["te"].lower().split(",")):
         lines += "te: trailers\r\n"
     if upgrade:
         lines += f"connection: Upgrade\r\nupgrade: {request.headers.get('upgrade', '')}\r\n"

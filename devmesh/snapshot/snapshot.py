@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from devmesh.model.service import Service
 from devmesh.model.workload import Instance
 from devmesh.snapshot.proxy import Proxy
+
+
+class PathNormalization(Enum):
+    """How far paths are made canonical, in Istio's words."""
+
+    NONE = "NONE"
+    BASE = "BASE"
+    MERGE_SLASHES = "MERGE_SLASHES"
+    DECODE_AND_MERGE_SLASHES = "DECODE_AND_MERGE_SLASHES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,7 @@ class MeshSettings:
     sampling_percent: float = 100.0
     drain_duration: float = 45.0  # seconds from telling clients to go until the listeners close
     dns_refresh: float = 60.0  # seconds after which a name without a time to live is looked up again
+    path_normalization: PathNormalization = PathNormalization.BASE
     sniff_timeout: float = 0.1  # seconds to wait for a client's first bytes on an AUTO port; 0: for ever
 
 

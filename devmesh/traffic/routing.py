@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from devmesh.snapshot.match import Present
 from devmesh.snapshot.route import Match, Route, RouteTable, VirtualHost, Weighted
 
+NONE_REPEATED: Mapping[str, Sequence[str]] = {}
+
 
 class RequestHead:
     """What a route can ask of a request.
 
     `path` is the request target with its query. `headers` has lower-case names; several values of one
-    name are joined by a comma (Envoy matches them so). Not frozen: one is made per request.
+    name are joined by a comma. `repeated` has the values of the names that come more than once: each is
+    matched by itself (Envoy: match_headers_individually). Not frozen: one is made per request.
     """
 
-    __slots__ = ("authority", "headers", "method", "path", "scheme")
+    __slots__ = ("authority", "headers", "method", "path", "repeated", "scheme")
 
     def __init__(
         self, method: str, path: str, authority: str, scheme: str, headers: Mapping[str, str]
@@ -25,6 +28,7 @@ class RequestHead:
         self.authority = authority
         self.scheme = scheme
         self.headers = headers
+        self.repeated = NONE_REPEATED
 
 
 def find_virtual_host(table: RouteTable, authority: str) -> VirtualHost | None:
@@ -101,14 +105,16 @@ def accepts(match: Match, head: RequestHead, path: str) -> bool:
         return False
     for name, test in match.headers:
         value = header(head, name)
-        if value is None or not test(value):
+        if value is None or not (
+            any(map(test, head.repeated[name])) if name in head.repeated else test(value)
+        ):
             return False
     for name, test in match.without:
         value = header(head, name)
         # Envoy, treat_missing_header_as_empty: a missing header is an empty one, save for presence.
         if value is None and isinstance(test, Present):
             continue
-        if test(value or ""):
+        if any(map(test, head.repeated[name])) if name in head.repeated else test(value or ""):
             return False
     return not match.query or _accepts_query(match, head.path)
 

@@ -49,7 +49,6 @@ SHAPES = {
     "two hosts": b"GET /x HTTP/1.1\r\nhost: b\r\nhost: c\r\n\r\n",
     "no host": b"GET /x HTTP/1.1\r\n\r\n",
     "a host with a path": b"GET /x HTTP/1.1\r\nhost: b/c\r\n\r\n",
-    "a host with a user": b"GET /x HTTP/1.1\r\nhost: a@b\r\n\r\n",
     "no method": b" /x HTTP/1.1\r\nhost: b\r\n\r\n",
     "no target": b"GET  HTTP/1.1\r\nhost: b\r\n\r\n",
     "a target with a space": b"GET /x y HTTP/1.1\r\nhost: b\r\n\r\n",

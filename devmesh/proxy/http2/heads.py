@@ -6,13 +6,15 @@ import re
 from typing import TypeVar
 
 from devmesh.proxy.heads import IDS
-from devmesh.proxy.http1 import MAX_FIELDS, NO_IDS, UNTIL_CLOSE, Fields, Request, Response
+from devmesh.proxy.http1 import MAX_FIELDS, NO_IDS, UNTIL_CLOSE, Fields, Request, Response, repeated
 from devmesh.proxy.http2.frames import Code, Http2Error
 from devmesh.proxy.http2.hpack import Block
+from devmesh.snapshot.snapshot import PathNormalization
+from devmesh.traffic.paths import BadPath, normalized
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_PATH = re.compile(rb"[\x21-\x7e\x80-\xff]+")
+_PATH = re.compile(rb"[\x21\x22\x24-\x7e]+")  # Envoy refuses fragments, and what is not ASCII
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST = frozenset({b":method", b":path", b":scheme", b":authority"})
 _CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
@@ -24,8 +26,10 @@ _Head = TypeVar("_Head", Request, Response)
 _MAX_KNOWN, _MAX_KNOWN_FIELDS = 512, 40
 
 
-def read_request(known: dict[Key, Request], block: Block, ended: bool) -> Request:
-    """Read a request's head; what comes again is kept in `known`.
+def read_request(
+    known: dict[Key, Request], block: Block, ended: bool, paths: PathNormalization = PathNormalization.BASE
+) -> Request:
+    """Read a request's head; what comes again is kept in `known`, which is emptied when `paths` changes.
 
     Raises:
         Http2Error: It is none.
@@ -37,7 +41,7 @@ def read_request(known: dict[Key, Request], block: Block, ended: bool) -> Reques
     key = (ended, *block)
     request = known.get(key)
     if request is None:
-        request = _request(block, ended)
+        request = _request(block, ended, paths)
         request.ids = NO_IDS
         _remember(known, key, request)
     if not ids:
@@ -76,7 +80,7 @@ def _remember(known: dict[Key, _Head], key: Key, head: _Head) -> None:
         known[key] = head
 
 
-def _request(block: Block, ended: bool) -> Request:
+def _request(block: Block, ended: bool, paths: PathNormalization) -> Request:
     pseudo, rest = _split(block)
     if not pseudo.keys() <= _REQUEST:
         raise _invalid()
@@ -95,7 +99,13 @@ def _request(block: Block, ended: bool) -> Request:
         fields = [field for field in fields if field[0] != "host"]
     authority = pseudo[b":authority"].decode("latin-1") if b":authority" in pseudo else host
     size = sum(map(_size, fields)) + len(path) + len(authority)
-    request = Request(method.decode("latin-1"), path.decode("latin-1"), authority, fields, headers, size)
+    try:
+        target = normalized(path.decode("latin-1"), paths)
+    except BadPath:
+        raise _invalid() from None
+    request = Request(method.decode("latin-1"), target, authority, fields, headers, size)
+    if len(headers) != len(fields):
+        request.repeated = repeated(fields)
     request.scheme = scheme.decode("latin-1").lower() or "http"
     request.version = "HTTP/2"
     request.length = _length(headers, ended)

@@ -97,7 +97,8 @@ class Http2Server(Wire, Owner):
             self._count_out()
             self.connection.abort()
             return
-        request = read_request(self._known, block, ended)
+        paths = side.plane.feed.current.mesh.path_normalization
+        request = read_request(self._known, block, ended, paths)
         if ended and request.length > 0:
             raise Http2Error(Code.PROTOCOL_ERROR, "http2.violation.of.messaging.rule")
         stream = ServerStream(self, number)
