@@ -156,6 +156,7 @@ def _build(
         warm_up=None if by_itself else traffic_policies.warm_up(policy.load_balancer),
         groups=groups,
         by_locality=by_locality,
+        tunnel=traffic_policies.tunnel(policy.tunnel),
         proxy_protocol=(policy.proxy_protocol.version or "V1") if policy.proxy_protocol else "",
     )
 

@@ -16,6 +16,7 @@ from devmesh.config.documents.destinationrule import (
     RetryBudget,
     Subset,
     TrafficPolicy,
+    TunnelSettings,
 )
 from devmesh.model.host import matches, qualify, specificity
 from devmesh.pilot.memo import Memo
@@ -66,6 +67,7 @@ class Policy:
     tls: ClientTLSSettings | None = None
     retry_budget: RetryBudget | None = None
     proxy_protocol: ProxyProtocol | None = None
+    tunnel: TunnelSettings | None = None
 
 
 class DestinationRules:
@@ -201,6 +203,7 @@ def _over(above: Policy, own: TrafficPolicy | None, port: int) -> Policy:
         return above
     budget = own.retry_budget or above.retry_budget
     proxy_protocol = own.proxy_protocol or above.proxy_protocol
+    tunnel = own.tunnel or above.tunnel
     on_port = _on_port(own, port)
     if on_port is not None:
         return Policy(
@@ -210,6 +213,7 @@ def _over(above: Policy, own: TrafficPolicy | None, port: int) -> Policy:
             on_port.tls,
             budget,
             proxy_protocol,
+            tunnel,
         )
     return Policy(
         own.load_balancer or above.load_balancer,
@@ -218,6 +222,7 @@ def _over(above: Policy, own: TrafficPolicy | None, port: int) -> Policy:
         own.tls or above.tls,
         budget,
         proxy_protocol,
+        tunnel,
     )
 
 

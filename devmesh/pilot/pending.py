@@ -22,9 +22,9 @@ _POLICY = (
     "outlierDetection.consecutiveErrors",
     "retryBudget.budgetInterval",
     "connectionPool.http.http2KeepAlive",
-    "tunnel",
+    "tunnel.protocol=POST",
 )
-# Paths are dotted; [] is every item of a list.
+# Paths are dotted; [] is every item of a list, = a value that alone is meant.
 _FIELDS: Mapping[str, Sequence[str]] = {
     "DestinationRule": [
         f"spec.{prefix}trafficPolicy.{port}{field}"
@@ -65,6 +65,10 @@ def _find(value: Any, steps: Sequence[str], path: str) -> Iterator[str]:
     elif steps[0] == "[]":
         for number, item in enumerate(value if isinstance(value, list) else ()):
             yield from _find(item, steps[1:], f"{path}[{number}]")
+    elif "=" in steps[0]:
+        name, _, meant = steps[0].partition("=")
+        if isinstance(value, dict) and value.get(name) == meant:
+            yield f"{path}.{name}"
     elif isinstance(value, dict) and value.get(steps[0]) not in (None, "", [], {}):
         yield from _find(value[steps[0]], steps[1:], f"{path}.{steps[0]}" if path else steps[0])
 

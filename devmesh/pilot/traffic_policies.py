@@ -13,6 +13,7 @@ from devmesh.config.documents.destinationrule import (
     HTTPCookie,
     LoadBalancerSettings,
     TcpKeepalive,
+    TunnelSettings,
     WarmupConfiguration,
 )
 from devmesh.config.documents.destinationrule import OutlierDetection as Outliers
@@ -159,6 +160,14 @@ def outlier(outliers: Outliers | None) -> OutlierDetection | None:
 
 def _or(value: T | None, default: T) -> T:
     return default if value is None else value
+
+
+def tunnel(settings: TunnelSettings | None) -> str:
+    """Return what HTTP proxies are asked to connect to; "" for what is not done, or not asked for."""
+    if settings is None or settings.protocol == "POST":
+        return ""
+    host = settings.target_host
+    return f"[{host}]:{settings.target_port}" if ":" in host else f"{host}:{settings.target_port}"
 
 
 @dataclass(frozen=True, slots=True)

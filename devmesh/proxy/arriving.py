@@ -215,7 +215,8 @@ class TcpArrival:
             state.stats.upstream_cx_overflow += 1
             TcpSession(plane, self._connection, record, _NO_LIMITS).fail("UO", details="overflow")
             return
-        session = TcpSession(plane, self._connection, record, cluster.limits, state, endpoint, first)
+        limits, through = cluster.limits, cluster.tunnel
+        session = TcpSession(plane, self._connection, record, limits, state, endpoint, first, through)
         self._connect(session, cluster, endpoint)
 
     def _hash(self, cluster: Cluster) -> int | None:

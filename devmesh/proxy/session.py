@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from devmesh.proxy import tunnelling
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.pools import ClusterState
@@ -29,6 +30,7 @@ class TcpSession(Owner):
     Args:
         first: What was read from the client already.
         record: Filled as far as is known; the session's from now on.
+        through: The other side is an HTTP proxy, which is asked to connect to this (``host:port``).
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class TcpSession(Owner):
         state: ClusterState | None = None,
         endpoint: Endpoint | None = None,
         first: bytes = b"",
+        through: str = "",
     ) -> None:
         self._plane = plane
         self._client = client
@@ -48,6 +51,8 @@ class TcpSession(Owner):
         self._state = state
         self._endpoint = endpoint
         self._first = first
+        self._through = through
+        self._answer = b""  # of the HTTP proxy, so far
         self._began = self._moved_at = plane.reactor.now()
         self._tunnel: Tunnel | None = None
         self._upstream: Connection | None = None
@@ -87,8 +92,33 @@ class TcpSession(Owner):
     # -- as the owner of the connection that is being made, and of the client's meanwhile --
 
     def connected(self) -> None:
-        upstream, client = self._upstream, self._client
+        upstream = self._upstream
         assert upstream is not None
+        if self._through:
+            upstream.send(tunnelling.request(self._through))
+        else:
+            self._open(upstream)
+
+    def readable(self) -> None:
+        """The HTTP proxy answers; the client is not read yet."""
+        upstream = self._upstream
+        data = upstream.recv() if upstream is not None else None
+        if upstream is None or data is None:
+            return
+        self._answer += data
+        try:
+            end = tunnelling.end_of_head(self._answer)
+        except tunnelling.Refused as error:
+            self.lost(str(error))
+            return
+        if end is not None:
+            self._open(upstream, self._answer[end:])
+        elif not data:
+            self.lost("the HTTP proxy closed the connection")
+
+    def _open(self, upstream: Connection, rest: bytes = b"") -> None:
+        """Carry bytes from now on; `rest` came already."""
+        client = self._client
         self._cancel()
         state, endpoint = self._state, self._endpoint
         if state is not None and endpoint is not None and state.detector is not None:
@@ -100,6 +130,9 @@ class TcpSession(Owner):
             self._tunnel.count(len(self._first))
             upstream.send(self._first)
             self._first = b""
+        if rest:
+            self._tunnel.count(0, len(rest))
+            client.send(rest)
         self._timer = self._plane.reactor.deadline(REPORT_EVERY, self._report)
 
     def lost(self, reason: str) -> None:

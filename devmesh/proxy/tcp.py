@@ -78,9 +78,10 @@ class Tunnel:
     def sent(self) -> int:
         return self._upstream.carried
 
-    def count(self, received: int) -> None:
-        """Count bytes of the client's that went another way."""
+    def count(self, received: int, sent: int = 0) -> None:
+        """Count bytes of the client's, and for it, that went another way."""
         self._client.carried += received
+        self._upstream.carried += sent
 
     def end_if_done(self) -> None:
         """Close both, if both have ended and all is sent."""

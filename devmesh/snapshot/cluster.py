@@ -187,7 +187,8 @@ class Cluster:
 
     `groups`, where there are any, hold the endpoints that are used, by locality and priority; with
     `by_locality` their weights decide (Envoy: locality_weighted_lb_config), else the endpoints alone.
-    `proxy_protocol` (V1, V2): connections begin with its header, which tells the client's address.
+    `proxy_protocol` (V1, V2): connections begin with its header, which tells the client's address. With a
+    `tunnel` (``host:port``) the endpoints are HTTP proxies, which TCP connections ask to connect there.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Cluster:
     groups: tuple[Group, ...] = ()
     by_locality: bool = False
     proxy_protocol: str = ""
+    tunnel: str = ""
     weighted: bool = field(init=False, compare=False, repr=False)  # the endpoints' weights differ
     plain: bool = field(init=False, compare=False, repr=False)  # nothing but `balancing` decides
     divided: bool = field(init=False, compare=False, repr=False)  # not all may share a connection

@@ -205,6 +205,7 @@ def test_what_does_nothing_yet_is_told() -> None:
 host: a
 trafficPolicy:
   retryBudget: {percent: 10, budgetInterval: 1s}
+  tunnel: {protocol: POST, targetHost: x.example, targetPort: 443}
   portLevelSettings: [{port: {number: 80}, outlierDetection: {consecutiveErrors: 1}}]
 """,
         ),
@@ -234,6 +235,7 @@ http:
     assert pending == [
         "DestinationRule spec.trafficPolicy.portLevelSettings[0].outlierDetection.consecutiveErrors",
         "DestinationRule spec.trafficPolicy.retryBudget.budgetInterval",
+        "DestinationRule spec.trafficPolicy.tunnel.protocol",
         "ServiceEntry spec.endpoints[0].address",
         "Sidecar spec.ingress[0].defaultEndpoint",
         "VirtualService spec.http[0].match[0].headers.@request.auth.claims.group",

@@ -200,6 +200,20 @@ def test_ports_and_subsets(port: int, subset: str, balancing: Balancing, connect
     assert found.proxy_protocol == "V2"
 
 
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("{targetHost: x.example, targetPort: 443}", "x.example:443"),
+        ("{protocol: CONNECT, targetHost: 'fd00::1', targetPort: 443}", "[fd00::1]:443"),
+        ("{protocol: POST, targetHost: x.example, targetPort: 443}", ""),
+    ],
+)
+def test_tunnels_lead_through_http_proxies(text: str, target: str) -> None:
+    made = of(policy(f"{{tunnel: {text}}}"))
+    assert cluster(made).tunnel == target
+    assert bool(told(made, "DM0304")) == (not target)
+
+
 def test_the_rules_of_one_host_are_merged() -> None:
     made = of(
         rule("subsets: [{name: v1, labels: {version: v1}}]", "one"),
