@@ -146,17 +146,19 @@ class Applications:
 
 
 @contextmanager
-def applications(runtime: str, state: Path) -> Iterator[Applications]:
-    """Bring the mesh of `apps/` up."""
+def applications(
+    runtime: str, state: Path, files: Path = APPS, manifest_name: str = "apps.yaml"
+) -> Iterator[Applications]:
+    """Bring the mesh of `apps/`, or of another folder, up."""
     source = state / "apps"
     agents = Path(tempfile.mkdtemp(prefix="dm-agents-"))  # short: names of sockets may have 107 characters
     agents.chmod(0o777)
-    shutil.copytree(APPS, source)
-    manifest = source / "apps.yaml"
+    shutil.copytree(files, source)
+    manifest = source / manifest_name
     manifest.write_text(manifest.read_text().replace("AGENTS", str(agents)))
     opened: dict[str, Agent] = {}
     try:
-        with running(f"apps-{runtime}-{os.getpid()}", runtime, state, source=source) as mesh:
+        with running(f"{files.name}-{runtime}-{os.getpid()}", runtime, state, source=source) as mesh:
             yield Applications(mesh, agents, opened)
     finally:
         for agent in opened.values():
