@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from devmesh.config.effects_pods import POD_FIELDS, Inert
 from devmesh.config.kinds import Kind
 from devmesh.config.problems import NO_EFFECT, Cause, Path
 
@@ -25,12 +26,13 @@ _LOUD: Mapping[tuple[str, str], str] = {
     ("rbac.istio.io", "RbacConfig"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
     ("rbac.istio.io", "ClusterRbacConfig"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
 }
-_ONE_NODE = "there is one node"
+_FOR_PODS = "there is one node, which runs all pods"
+_LIMITS = {"cpu", "memory"}
 _POLICY = ("tunnel", "proxyProtocol", "retryBudget.budgetInterval", "loadBalancer.zoneAwareLbSetting")
 _POOL = ("connectionPool.http.http2KeepAlive",)
 
 # Paths are dotted; [] is every item of a list or of a map.
-FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {
+FIELDS: Mapping[tuple[str, str], Mapping[str, str | Inert]] = {
     ("networking.istio.io", "VirtualService"): {
         "spec.http[].match[].statPrefix": "there are no statistics per route",
         "spec.http[].fault.delay.exponentialDelay": "as in Istio, which does not implement it",
@@ -74,23 +76,36 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
     ("gateway.networking.k8s.io", "TLSRoute"): {"spec.useDefaultGateways": "as in Istio"},
     ("gateway.networking.k8s.io", "TCPRoute"): {"spec.useDefaultGateways": "as in Istio"},
+    ("", "Node"): {"spec.taints": _FOR_PODS, "spec.unschedulable": _FOR_PODS},
+    ("", "PersistentVolumeClaim"): {
+        "spec.dataSource": "volumes begin empty",
+        "spec.dataSourceRef": "volumes begin empty",
+    },
+    ("", "ServiceAccount"): {"imagePullSecrets": "images are pulled as you: docker login"},
+    ("apps", "StatefulSet"): {
+        f"spec.persistentVolumeClaimRetentionPolicy.{when}": Inert(
+            "claims stay until they are deleted", ("Retain",)
+        )
+        for when in ("whenDeleted", "whenScaled")
+    },
+    ("batch", "Job"): {
+        f"spec.{field}": ""
+        for field in (
+            "backoffLimitPerIndex",
+            "maxFailedIndexes",
+            "podFailurePolicy",
+            "successPolicy",
+            "managedBy",
+            "scheduling",
+        )
+    },
     ("", "Service"): {
+        "spec.loadBalancerClass": "there are no load balancers but the ingress gateway's",
         "spec.loadBalancerIP": "",
         "spec.loadBalancerSourceRanges": "",
         "spec.externalIPs": "",
         "spec.healthCheckNodePort": "",
     },
-}
-_POD_FIELDS: Mapping[str, str] = {
-    "nodeSelector": _ONE_NODE,
-    "affinity": _ONE_NODE,
-    "tolerations": _ONE_NODE,
-    "topologySpreadConstraints": _ONE_NODE,
-    "priorityClassName": _ONE_NODE,
-    "runtimeClassName": "",
-    "hostPID": "",
-    "hostIPC": "",
-    "resourceClaims": "",
 }
 _POD_AT: Mapping[tuple[str, str], str] = {
     ("", "Pod"): "spec",
@@ -109,19 +124,41 @@ def without_effect(kind: Kind, raw: Mapping[str, Any]) -> Iterator[Cause]:
         yield Cause((), NO_EFFECT, f"{kind.kind} has no effect in devmesh: {why}")
         return
     key = (kind.group, kind.kind)
-    for pattern, why in FIELDS.get(key, {}).items():
-        yield from _at(raw, pattern, why)
+    for pattern, inert in FIELDS.get(key, {}).items():
+        yield from _at(raw, pattern, inert if isinstance(inert, Inert) else Inert(inert, ()))
     if key == ("", "Service") and (raw.get("spec") or {}).get("sessionAffinity") == "ClientIP":
         why = "as in Istio: its proxies balance each request; write a DestinationRule with consistentHash"
         yield Cause(("spec", "sessionAffinity"), NO_EFFECT, f"has no effect in devmesh: {why}")
     if key in _POD_AT:
-        for field, why in _POD_FIELDS.items():
-            yield from _at(raw, f"{_POD_AT[key]}.{field}", why)
+        yield from _of_pod(raw, _POD_AT[key])
 
 
-def _at(raw: Mapping[str, Any], pattern: str, why: str) -> Iterator[Cause]:
-    for path in _find(raw, tuple(pattern.replace("[]", ".[]").split(".")), ()):
-        yield Cause(path, NO_EFFECT, "has no effect in devmesh" + (f": {why}" if why else ""))
+def _of_pod(raw: Mapping[str, Any], where: str) -> Iterator[Cause]:
+    for field, inert in POD_FIELDS.items():
+        yield from _at(raw, f"{where}.{field}", inert)
+    for kind in ("containers", "initContainers"):
+        for path in _find(raw, _steps(f"{where}.{kind}[].resources.limits"), ()):
+            for resource in _value(raw, path).keys() - _LIMITS:
+                yield Cause(
+                    (*path, resource), NO_EFFECT, "has no effect in devmesh: cpu and memory are limited"
+                )
+
+
+def _at(raw: Mapping[str, Any], pattern: str, inert: Inert) -> Iterator[Cause]:
+    for path in _find(raw, _steps(pattern), ()):
+        if _value(raw, path) not in inert.harmless:
+            why = f": {inert.why}" if inert.why else ""
+            yield Cause(path, NO_EFFECT, f"has no effect in devmesh{why}")
+
+
+def _steps(pattern: str) -> tuple[str, ...]:
+    return tuple(pattern.replace("[]", ".[]").split("."))
+
+
+def _value(raw: Any, path: Path) -> Any:
+    for step in path:
+        raw = raw[step]
+    return raw
 
 
 def _find(value: Any, pattern: tuple[str, ...], path: Path) -> Iterator[Path]:

@@ -171,6 +171,7 @@ class FakeBackend:
         exits: Images whose containers end at once, with their exit status.
         answers: What commands answer in new containers.
         refuses: What making a sandbox raises.
+        image_user: Whom all images run as; None: nobody knows.
     """
 
     name = "fake"
@@ -183,6 +184,7 @@ class FakeBackend:
         self.exits: dict[str, int] = {}
         self.answers: Answer = lambda command: (0, b"")
         self.refuses: Exception | None = None
+        self.image_user: str | None = None
         self.is_closed = False
         self._count = 0
 
@@ -201,7 +203,7 @@ class FakeBackend:
         await trio.lowlevel.checkpoint()
         if image in self.missing:
             raise ImageProblem(self.missing[image])
-        return Image(image, f"sha256:{image}")
+        return Image(image, f"sha256:{image}", user=self.image_user)
 
     async def create_sandbox(self, spec: SandboxSpec) -> FakeSandbox:
         await trio.lowlevel.checkpoint()

@@ -1,12 +1,16 @@
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devmesh.config import kinds
 from devmesh.config.admission import admit, served
+from devmesh.config.documents.containers import Container, ContainerPort, SecurityContext, VolumeMount
+from devmesh.config.documents.pods import PodSecurityContext, PodSpec
+from devmesh.config.effects_pods import POD_FIELDS
 from devmesh.config.kinds import BUILT_IN, Kinds
 from devmesh.config.problems import Invalid, Malformed, Refused
 from devmesh.config.store import Store
@@ -198,6 +202,67 @@ def test_kinds_without_a_struct_keep_what_is_written(apply: Apply) -> None:
     )
     assert admitted.raw["spec"] == {"x": [1, {"z": 2}]}
     assert "no effect" in admitted.said[0]
+
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  dnsConfig: {searches: [a.example]}
+  hostNetwork: true
+  schedulerName: default-scheduler
+  containers:
+  - name: a
+    image: a
+    stdin: true
+    ports: [{containerPort: 80, hostPort: 80}]
+    resources: {limits: {cpu: 1, memory: 1Mi, example.com/gpu: 1}}
+    securityContext: {procMount: Default, runAsNonRoot: true}
+"""
+
+
+def test_what_of_a_pod_has_no_effect_is_said(apply: Apply) -> None:
+    said = [line.partition(":")[0] for line in apply.admit(POD).said]
+    assert sorted(said) == [
+        "spec.containers[0].ports[0].hostPort",
+        "spec.containers[0].resources.limits.example.com/gpu",
+        "spec.containers[0].stdin",
+        "spec.dnsConfig",
+        "spec.hostNetwork",
+    ]
+
+
+# What runtime/ acts on; everything else is said to have no effect.
+EFFECTIVE = {
+    PodSpec: "activeDeadlineSeconds containers enableServiceLinks ephemeralContainers hostAliases hostname "
+    "initContainers nodeName os priority readinessGates restartPolicy securityContext serviceAccount "
+    "serviceAccountName subdomain terminationGracePeriodSeconds volumes",
+    PodSecurityContext: "fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser supplementalGroups "
+    "sysctls seccompProfile appArmorProfile",
+    Container: "args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports "
+    "readinessProbe resources restartPolicy securityContext startupProbe stdinOnce terminationMessagePath "
+    "terminationMessagePolicy volumeMounts workingDir",
+    SecurityContext: "allowPrivilegeEscalation capabilities privileged readOnlyRootFilesystem runAsGroup "
+    "runAsNonRoot runAsUser seccompProfile appArmorProfile",
+    ContainerPort: "containerPort name protocol",
+    VolumeMount: "mountPath name readOnly subPath subPathExpr",
+}
+PLACES = {
+    PodSpec: "",
+    PodSecurityContext: "securityContext.",
+    Container: "containers[].",
+    SecurityContext: "containers[].securityContext.",
+    ContainerPort: "containers[].ports[].",
+    VolumeMount: "containers[].volumeMounts[].",
+}
+
+
+@pytest.mark.parametrize("struct", list(EFFECTIVE))
+def test_each_field_of_a_pod_has_an_effect_or_is_said_to_have_none(struct: type) -> None:
+    fields = {field.encode_name for field in msgspec.structs.fields(struct)}
+    said = {name for name in fields if PLACES[struct] + name in POD_FIELDS}
+    assert fields - said == set(EFFECTIVE[struct].split())
 
 
 JSON = st.recursive(

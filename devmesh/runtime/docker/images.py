@@ -69,7 +69,7 @@ class Images:
             return None
         except docker.errors.APIError as error:
             raise ImageProblem(f"{name}: {explanation(error)}", "InvalidImageName") from error
-        return Image(name, found["Id"], found, how)
+        return Image(name, found["Id"], found, how, (found.get("Config") or {}).get("User") or "")
 
     async def _build(self, name: str, build: Build) -> Image:
         if not build.context.is_dir():

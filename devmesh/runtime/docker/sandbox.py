@@ -137,6 +137,8 @@ class DockerSandbox:
             "GroupAdd": [str(group) for group in spec.groups],
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
         }
+        if not spec.may_gain_privileges and not spec.privileged:
+            host["SecurityOpt"] = ["no-new-privileges"]
         if spec.cpu is not None:
             host["NanoCpus"] = int(spec.cpu * 1e9)
         if spec.memory is not None:

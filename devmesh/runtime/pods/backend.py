@@ -55,12 +55,14 @@ class Image:
         id: What names its content (``sha256:...``); for a process, what is run instead.
         handle: The backend's own description, passed back to it in `ContainerSpec.image`.
         how: What was done to have it, for the event Pulled ("built from src/reviews in 4.1s").
+        user: Whom it runs as where nobody says otherwise, by name or number; "" is root, None not known.
     """
 
     name: str
     id: str
     handle: object = None
     how: str = "already present on this machine"
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class ContainerSpec:
     capabilities_add: tuple[str, ...] = ()
     capabilities_drop: tuple[str, ...] = ()
     stop_signal: str | None = None
+    may_gain_privileges: bool = True  # securityContext.allowPrivilegeEscalation
 
 
 @dataclass(frozen=True, slots=True)

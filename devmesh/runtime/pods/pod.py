@@ -111,7 +111,9 @@ class PodRunner:
             for raw in (*pod.raw["spec"]["containers"], *(pod.raw["spec"].get("initContainers") or ())):
                 if runner := self.runner(raw["name"]):
                     runner.redefine(raw)
-        if before.metadata != pod.metadata and self.addresses:
+        if self._gates() and _conditions(before) != _conditions(pod):
+            self.changed()
+        elif before.metadata != pod.metadata and self.addresses:
             self._report()
 
     def changed(self) -> None:
@@ -282,7 +284,11 @@ class PodRunner:
             has_sandbox=self._sandbox is not None,
             failed=self._failed,
             stopping=self.stopping,
+            gates=self._gates(),
         )
+
+    def _gates(self) -> tuple[str, ...]:
+        return tuple(gate["conditionType"] for gate in self.pod.raw["spec"].get("readinessGates") or ())
 
     def _report(self) -> None:
         if not self.addresses or self._sandbox is None:
@@ -309,6 +315,10 @@ class PodRunner:
 
     def _tell(self, level: str, reason: str, message: str) -> None:
         self.node.events.record(self.pod, "Warning" if level == "Warning" else "Normal", reason, message)
+
+
+def _conditions(pod: Stored) -> object:
+    return (pod.raw.get("status") or {}).get("conditions")
 
 
 def _ended(running: Raw, now: str) -> Raw:

@@ -9,7 +9,7 @@ from devmesh.config.documents.scalars import amount
 from devmesh.config.store import Raw, Store, Stored
 from devmesh.runtime.pods.admission import is_gateway, is_meshed
 from devmesh.runtime.pods.backend import ContainerSpec, Image, Mount, SandboxSpec
-from devmesh.runtime.pods.environment import expand, variables
+from devmesh.runtime.pods.environment import ConfigProblem, expand, variables
 from devmesh.runtime.pods.node import Node
 from devmesh.runtime.pods.volumes import Volumes
 
@@ -59,6 +59,9 @@ def container_spec(
     limits = (raw.get("resources") or {}).get("limits") or {}
     capabilities = own.get("capabilities") or {}
     fs_group = shared.get("fsGroup")
+    user = own.get("runAsUser", shared.get("runAsUser"))
+    if own.get("runAsNonRoot", shared.get("runAsNonRoot")):
+        _refuse_root(raw["name"], user, image)
     return ContainerSpec(
         name=raw["name"],
         image=image,
@@ -68,7 +71,7 @@ def container_spec(
         env=tuple(env.items()),
         workdir=raw.get("workingDir") or None,
         mounts=(*volumes.mounts(raw, env), *_message(raw, message_file)),
-        user=own.get("runAsUser", shared.get("runAsUser")),
+        user=user,
         group=own.get("runAsGroup", shared.get("runAsGroup")),
         groups=(*((fs_group,) if fs_group is not None else ()), *(shared.get("supplementalGroups") or ())),
         cpu=amount(limits["cpu"]) if "cpu" in limits else None,
@@ -77,8 +80,29 @@ def container_spec(
         privileged=bool(own.get("privileged")),
         capabilities_add=tuple(capabilities.get("add") or ()),
         capabilities_drop=tuple(capabilities.get("drop") or ()),
+        may_gain_privileges=own.get("allowPrivilegeEscalation") is not False,
         stop_signal=(raw.get("lifecycle") or {}).get("stopSignal"),
     )
+
+
+def _refuse_root(container: str, user: int | None, image: Image) -> None:
+    """Keep to ``runAsNonRoot``, as kubelet does; whom an image runs as is known of containers' images alone.
+
+    Raises:
+        ConfigProblem: It would run as root, or as a user that may be root.
+    """
+    if user == 0:
+        raise ConfigProblem(f"container's runAsUser breaks non-root policy (container: {container})")
+    if user is not None or image.user is None:
+        return
+    name = image.user.partition(":")[0]
+    if name in ("", "0", "root"):
+        raise ConfigProblem(f"container has runAsNonRoot and image will run as root (container: {container})")
+    if not name.isdigit():
+        raise ConfigProblem(
+            f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is "
+            f"non-root (container: {container})"
+        )
 
 
 def _message(raw: Raw, file: Path | None) -> Iterator[Mount]:

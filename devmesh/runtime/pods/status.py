@@ -71,6 +71,7 @@ class PodView:
     failed: str = ""  # why the pod as a whole failed (DeadlineExceeded); "" where it didn't
     message: str = ""
     stopping: bool = False
+    gates: Sequence[str] = ()  # types of conditions that others set, and that readiness waits for
 
 
 def pod_status(view: PodView, before: Raw, now: str, generation: int | None = None) -> Raw:
@@ -83,7 +84,9 @@ def pod_status(view: PodView, before: Raw, now: str, generation: int | None = No
         "PodCompleted" if phase == "Succeeded" else "PodFailed" if phase == "Failed" else "ContainersNotReady"
     )
     unready = f"containers with unready status: [{' '.join(ready_containers)}]"
-    is_ready = not ready_containers and not done and bool(view.containers) and not view.stopping
+    all_ready = not ready_containers and not done and bool(view.containers) and not view.stopping
+    closed = _closed_gates(view.gates, before) if all_ready else ""
+    is_ready = all_ready and not closed
     waiting = [c.name for c in view.init if not _is_past(c)]
     conditions = [
         _condition("PodReadyToStartContainers", view.has_sandbox and not done),
@@ -93,9 +96,11 @@ def pod_status(view: PodView, before: Raw, now: str, generation: int | None = No
             "" if initialized else "ContainersNotInitialized",
             "" if initialized else f"containers with incomplete status: [{' '.join(waiting)}]",
         ),
-        _condition("Ready", is_ready, "" if is_ready else reason, "" if is_ready or done else unready),
+        _condition("Ready", False, "ReadinessGatesNotReady", closed)
+        if closed
+        else _condition("Ready", is_ready, "" if is_ready else reason, "" if is_ready or done else unready),
         _condition(
-            "ContainersReady", is_ready, "" if is_ready else reason, "" if is_ready or done else unready
+            "ContainersReady", all_ready, "" if all_ready else reason, "" if all_ready or done else unready
         ),
         _condition("PodScheduled", True),
     ]
@@ -117,6 +122,19 @@ def pod_status(view: PodView, before: Raw, now: str, generation: int | None = No
         status["reason"] = view.failed
         status["message"] = view.message
     return status
+
+
+def _closed_gates(gates: Sequence[str], status: Raw) -> str:
+    """Return which of the pod's readiness gates are not open, in kubelet's words; "" where all are."""
+    found = {c["type"]: c.get("status") for c in status.get("conditions") or ()}
+    said = [
+        f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+        if gate not in found
+        else f'the status of pod readiness gate "{gate}" is not "True", but {found[gate]}'
+        for gate in gates
+        if found.get(gate) != "True"
+    ]
+    return f"[{', '.join(said)}]" if len(said) > 1 else "".join(said)
 
 
 def pod_phase(view: PodView) -> str:

@@ -58,6 +58,9 @@ async def backend(engine: Engine, nursery: trio.Nursery, tmp_path: Path) -> Asyn
         "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nRUN echo oops && false\n"
     )
     builds = {"shop/good:1": Build(tmp_path, args={"BASE_IMAGE": BASE})}
+    (tmp_path / "nobody").mkdir()
+    (tmp_path / "nobody" / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nUSER 65534:65534\n")
+    builds["shop/nobody:1"] = Build(tmp_path / "nobody", args={"BASE_IMAGE": BASE})
     builds["shop/broken:1"] = Build(tmp_path / "broken", args={"BASE_IMAGE": BASE})
     builds["shop/nowhere:1"] = Build(tmp_path / "nowhere")
     made = DockerBackend(engine, MESH, Notes(), builds.get, nursery)
@@ -121,6 +124,20 @@ async def test_what_a_spec_says_is_so_inside(sandbox: DockerSandbox, image: Imag
     with trio.fail_after(20):
         said = b"".join([c async for kind, c in container.output() if kind == "stdout"]).decode()
     assert said.split("\n")[:2] == ["1 two words /tmp 1000 mounted web-0", "read-only"]
+
+
+async def test_a_container_may_be_kept_from_gaining_privileges(sandbox: DockerSandbox, image: Image) -> None:
+    script = "grep NoNewPrivs /proc/self/status"
+    for may, expected in ((True, b"0"), (False, b"1")):
+        container = await sandbox.start(shell(image, script, may_gain_privileges=may, attempt=int(may)))
+        with trio.fail_after(20):
+            said = b"".join([content async for _, content in container.output()])
+        assert said.split() == [b"NoNewPrivs:", expected]
+
+
+async def test_an_image_tells_whom_it_runs_as(backend: DockerBackend, image: Image) -> None:
+    assert image.user == ""
+    assert (await backend.ensure_image("shop/nobody:1", None)).user == "65534:65534"
 
 
 async def test_sigterm_ends_it(sandbox: DockerSandbox, image: Image) -> None:

@@ -166,6 +166,70 @@ async def test_pods_with_finalizers_outlast_a_restart(store: Any, make_pod: Make
     assert store.get(POD, "default", "a").metadata["deletionGracePeriodSeconds"] == 0
 
 
+async def test_readiness_waits_for_the_gates_that_others_open(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    pod = world.put(POD, make_pod("a", readinessGates=[{"conditionType": "example.com/lb"}]))
+    await world.settled()
+
+    def conditions() -> dict[str, Raw]:
+        return {c["type"]: c for c in world.pod("a").raw["status"]["conditions"]}
+
+    def open_gate(status: str) -> None:
+        raw = world.pod("a").raw
+        found = [c for c in raw["status"]["conditions"] if c["type"] != "example.com/lb"]
+        gate = {"type": "example.com/lb", "status": status}
+        new = {**raw, "status": {**raw["status"], "conditions": [*found, gate]}}
+        world.store.update(POD, new, status=True)
+
+    assert conditions()["ContainersReady"]["status"] == "True"
+    ready = conditions()["Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", "ReadinessGatesNotReady")
+    assert "does not exist" in ready["message"]
+    assert not world.runtime.instances.current[pod.uid].ready
+    open_gate("True")
+    assert conditions()["Ready"]["status"] == "True"
+    assert world.runtime.instances.current[pod.uid].ready
+    open_gate("False")
+    assert conditions()["Ready"]["status"] == "False"
+    assert not world.runtime.instances.current[pod.uid].ready
+
+
+@pytest.mark.parametrize(
+    ("image_user", "own", "shared", "problem"),
+    [
+        (None, {"runAsNonRoot": True, "runAsUser": 0}, {}, "runAsUser breaks non-root policy"),
+        (None, {}, {"runAsNonRoot": True, "runAsUser": 0}, "runAsUser breaks non-root policy"),
+        ("", {"runAsNonRoot": True}, {}, "image will run as root"),
+        ("0:0", {}, {"runAsNonRoot": True}, "image will run as root"),
+        ("app", {"runAsNonRoot": True}, {}, "non-numeric user"),
+        ("1000", {"runAsNonRoot": True}, {}, ""),
+        ("", {"runAsNonRoot": True, "runAsUser": 7}, {}, ""),
+        ("", {"runAsNonRoot": False}, {"runAsNonRoot": True}, ""),
+        (None, {"runAsNonRoot": True}, {}, ""),
+        ("", {}, {}, ""),
+    ],
+)
+async def test_what_must_not_be_root_is_not_started_as_root(
+    autojump_clock: Any,
+    world: Any,
+    make_pod: MakePod,
+    image_user: str | None,
+    own: Raw,
+    shared: Raw,
+    problem: str,
+) -> None:
+    world.backend.image_user = image_user
+    world.put(POD, make_pod("a", {"securityContext": own}, securityContext=shared))
+    await world.settled()
+    state = status_of(world, "a")["state"]
+    if problem:
+        assert state["waiting"]["reason"] == "CreateContainerConfigError"
+        assert problem in state["waiting"]["message"]
+    else:
+        assert "running" in state
+
+
 async def test_a_forced_deletion_kills(autojump_clock: Any, world: Any, make_pod: MakePod) -> None:
     pod = world.put(POD, make_pod("a"))
     await world.settled()
