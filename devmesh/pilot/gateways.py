@@ -109,10 +109,9 @@ class Gateways:
             return GatewayListener(first.number, target, protocol, None, tuple(self._tcp(first)))
         passed = tuple(self._passed_on(servers, clusters))
         ended = tuple(self._ended(bound, target, tls) for bound in servers if bound.terminates)
-        speaking = [bound for bound in servers if bound.speaks_http]
-        table = gateway_table(f"https.{target}", target, speaking, self) if speaking else None
+        speaking = any(bound.speaks_http for bound in servers)
         protocol = Protocol.HTTPS if speaking else Protocol.TLS
-        return GatewayListener(first.number, target, protocol, table, passed, ended)
+        return GatewayListener(first.number, target, protocol, None, passed, ended)
 
     def _ended(self, bound: BoundServer, target: int, tls: GatewayTls) -> ServerTls:
         if bound.speaks_http:

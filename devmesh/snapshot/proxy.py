@@ -188,7 +188,8 @@ class Inbound:
 class GatewayListener:
     """One port of a gateway. `port` is the Gateway server's, `local_port` where 127.0.0.1 shows it
     (0: nowhere on the host); inside the gateway's own namespace it listens on `target_port` of `bind`
-    (empty: of every address). `shown` are more addresses and ports of the host."""
+    (empty: of every address). `shown` are more addresses and ports of the host. Plain HTTP uses `routes`; a
+    connection with TLS goes to one of `tls`, which have routes of their own, or by `tcp` as it is."""
 
     port: int
     target_port: int

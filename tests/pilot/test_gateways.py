@@ -73,7 +73,7 @@ def test_of_two_servers_for_one_tls_host_the_older_stays() -> None:
     )
     assert [tls.hosts for tls in listener(made).tls] == [("a.example",)]
     assert made.get("istio-ingressgateway", "x:443/", host="a.example").status == 201
-    assert made.get("istio-ingressgateway", "x:443/", host="b.example").status == 404
+    assert made.get("istio-ingressgateway", "x:443/", host="b.example").refused
     assert messages(made, "KIA0301") == [
         "late spec.servers[0].hosts: Gateway default/gw has the host a.example on this port already; this "
         "server is left out"

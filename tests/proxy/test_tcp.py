@@ -7,7 +7,7 @@ import pytest
 from devmesh.model.port import Protocol
 from devmesh.snapshot.proxy import Target, TcpRoute
 from devmesh.snapshot.route import Weighted
-from tests.proxy.meshes import CLUSTER, App, Mesh, cluster, endpoint, snapshot
+from tests.proxy.meshes import CLUSTER, App, End, Mesh, cluster, endpoint, snapshot
 
 PLAIN = snapshot(inbound=Protocol.TCP)
 SECURE = snapshot(inbound=Protocol.TCP, clusters=(cluster(endpoint(mtls=True)),))
@@ -182,6 +182,22 @@ def test_names_in_a_client_hello_choose_the_route() -> None:
         if not reached:
             assert client.ended
             assert mesh.sink.closes[0].flags == "NR"
+
+
+@pytest.mark.parametrize(("address", "reached"), [("240.240.0.1", b"from c"), ("240.240.1.1", b"from b")])
+def test_the_subnet_that_was_dialled_chooses_the_route(address: str, reached: bytes) -> None:
+    other = cluster(endpoint(address="10.1.0.3"), name="outbound|9000||c")
+    routes = (
+        TcpRoute((Weighted(CLUSTER),)),
+        TcpRoute((Weighted(other.name),), subnets=("240.240.0.0/24",)),
+    )
+    targets = {9000: Target(Protocol.TCP, None, routes)}
+    mesh = Mesh(snapshot(clusters=(cluster(endpoint()), other), targets=targets), App(b"from b"))
+    mesh.reactor.serve(None, "10.1.0.3", 8080, App(b"from c"))
+    client = End(mesh.reactor.connect(mesh.outbound, original=(address, 9000)))
+    client.connection.send(b"anything")
+    mesh.reactor.settle()
+    assert client.data == reached
 
 
 def client_hello(name: str) -> bytes:

@@ -79,5 +79,11 @@ def test_the_server_whose_hosts_fit_best() -> None:
     assert best_server(servers[1:], "") is None
 
 
+def test_of_several_names_the_best_counts() -> None:
+    names = ("*.example", "a.b.example", "*.b.example")
+    assert name_rank(names, "a.b.example") == name_rank(("a.b.example",), "a.b.example")
+    assert name_rank(names, "x.b.example") == name_rank(("*.b.example",), "x.b.example")
+
+
 def test_no_pattern_is_as_good_as_every_name() -> None:
     assert name_rank((), "a") == name_rank(("*",), "a") == 0

@@ -102,16 +102,17 @@ def listeners(proxy: Proxy) -> list[ListenerRow]:
 
 def _gateway_rows(proxy: Proxy) -> Iterator[ListenerRow]:
     for server in proxy.gateway:
+        address = server.bind or "0.0.0.0"
         for tls in server.tls:
             hosts = ",".join(tls.hosts)
-            where = f"Route: {server.routes.name}" if server.routes else _tcp_destination(server.tcp)
+            where = f"Route: {tls.routes.name}" if tls.routes else _tcp_destination(tls.tcp)
             yield ListenerRow(
-                addresses="0.0.0.0", port=server.target_port, match=f"SNI: {hosts}", destination=where
+                addresses=address, port=server.target_port, match=f"SNI: {hosts}", destination=where
             )
-        if not server.tls:
-            yield from _target_rows(
-                "0.0.0.0", server.target_port, Target(server.protocol, server.routes, server.tcp)
-            )
+        if server.tcp or not server.tls:
+            routes = None if server.tls else server.routes
+            target = Target(server.protocol, routes, server.tcp)
+            yield from _target_rows(address, server.target_port, target)
 
 
 def _target_rows(address: str, port: int, target: Target) -> Iterator[ListenerRow]:

@@ -18,6 +18,7 @@ def routes(proxy: Proxy) -> list[RouteRow]:
     targets = [*proxy.outbound.by_port.values(), *proxy.outbound.by_address.values()]
     found = [target.routes for target in targets] if not proxy.instance.gateway else []
     found += [server.routes for server in proxy.gateway]
+    found += [tls.routes for server in proxy.gateway for tls in server.tls]
     for table in found:
         if table is not None:
             tables.setdefault(table.name, table)

@@ -12,7 +12,7 @@ from devmesh.model.port import Protocol
 from devmesh.security.ca import CertificateAuthority
 from devmesh.security.contexts import Certificates
 from devmesh.snapshot.match import Exact, Present, Regex, StringMatch, Suffix
-from devmesh.snapshot.proxy import GatewayListener, Inbound, InboundPort, MtlsMode, Proxy, ServerTls
+from devmesh.snapshot.proxy import GatewayListener, Inbound, InboundPort, MtlsMode, Proxy, ServerTls, TcpRoute
 from devmesh.snapshot.route import (
     Cors,
     DirectResponse,
@@ -25,6 +25,7 @@ from devmesh.snapshot.route import (
     Route,
     RouteTable,
     VirtualHost,
+    Weighted,
 )
 from tests.telemetry.bookinfo import DETAILS, INGRESS, NOON, host, identity, instance, proxy
 
@@ -89,19 +90,21 @@ def test_what_comes_in_depends_on_the_mode(sidecar: Proxy, mode: MtlsMode, match
 
 
 def test_listeners_of_a_gateway(sidecar: Proxy) -> None:
-    tls = ServerTls("SIMPLE", ("bookinfo.com", "*.org"))
     table = RouteTable.of("https.443", ())
+    tls = ServerTls("SIMPLE", ("bookinfo.com", "*.org"), routes=table)
+    passed = TcpRoute((Weighted("outbound|443||db"),), ("db.com",))
     gateway = Proxy(
         instance(INGRESS, 7),
         sidecar.outbound,
         gateway=(
             GatewayListener(80, 8080, Protocol.HTTP, routes=RouteTable.of("http.8080", ())),
-            GatewayListener(443, 8443, Protocol.HTTPS, routes=table, tls=(tls,)),
+            GatewayListener(443, 8443, Protocol.HTTPS, routes=table, tcp=(passed,), tls=(tls,)),
         ),
     )
     assert [(row.port, row.match, row.destination) for row in proxy_config.listeners(gateway)] == [
         (8080, "Trans: raw_buffer; App: http/1.1,h2c", "Route: http.8080"),
         (8443, "SNI: bookinfo.com,*.org", "Route: https.443"),
+        (8443, "SNI: db.com", "Cluster: outbound|443||db"),
     ]
 
 
