@@ -8,6 +8,8 @@ from devmesh.proxy.client_hello import MAX_HELLO
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.reactor import Connection, Owner, Reactor
 
+_LATE = 0.02  # seconds that a deadline may be late for no reason but its coarseness
+
 Decide = Callable[[bytes, bool], bool]
 """Takes the bytes so far, and whether no more are waited for; tells whether that was enough. Whoever
 decides takes the connection over, and the bytes with it."""
@@ -41,7 +43,7 @@ class FirstBytes(Owner):
         timeout: Seconds after which what is there, maybe nothing, has to do; 0: never.
     """
 
-    __slots__ = ("_connection", "_data", "_deadline", "_decide")
+    __slots__ = ("_connection", "_data", "_deadline", "_decide", "_due", "_reactor", "_timeout")
 
     def __init__(
         self,
@@ -55,11 +57,14 @@ class FirstBytes(Owner):
         self._decide = decide
         self._data = first
         self._deadline: Deadline | None = None
+        self._due = 0.0
         connection.owner = self
         if first and self._decide(first, False):
             return
+        self._reactor = reactor
+        self._timeout = timeout
         if timeout:
-            self._deadline = reactor.deadline(timeout, self._too_long)
+            self._wait()
 
     def readable(self) -> None:
         data = self._connection.recv()
@@ -81,9 +86,21 @@ class FirstBytes(Owner):
         self._cancel()
         self._connection.close()
 
+    def _wait(self) -> None:
+        self._due = self._reactor.now() + self._timeout
+        self._deadline = self._reactor.deadline(self._timeout, self._too_long)
+
     def _too_long(self) -> None:
+        """End, unless it was this process that was slow: what is there has not been read, or the client is
+        a proxy of this process, too, and its turn has not come."""
         self._deadline = None
         if self._connection.owner is self:
+            self.readable()
+        if self._connection.owner is not self:
+            return
+        if self._reactor.now() - self._due > _LATE:
+            self._wait()
+        else:
             self._end()
 
     def _end(self) -> None:

@@ -65,7 +65,8 @@ class LoopbackNetwork:
             peer = sock.getpeername()
         except OSError:
             return None
-        return self._meant.get(peer) or self._fixed.get(sock.getsockname())
+        # What is fixed goes first: a client may come from a port that a connection had which is gone.
+        return self._fixed.get(sock.getsockname()) or self._meant.get(peer)
 
     # -- ListenerSource --
 
