@@ -77,10 +77,19 @@ def _is_internal(name: str) -> bool:
 
 
 def both(first: HeaderOps, second: HeaderOps) -> HeaderOps:
-    """Put two together so that `second` is applied after `first`."""
+    """Put two together so that `second` is applied after `first`.
+
+    Envoy removes what either removes, then goes on in order: what the second sets is neither set nor added
+    by the first.
+    """
     if first is NO_OPS or second is NO_OPS:
         return second if first is NO_OPS else first
-    return HeaderOps((*first.remove, *second.remove), (*first.set, *second.set), (*first.add, *second.add))
+    last = {name.lower() for name, _ in second.set}
+    return HeaderOps(
+        (*first.remove, *second.remove),
+        (*(pair for pair in first.set if pair[0].lower() not in last), *second.set),
+        (*(pair for pair in first.add if pair[0].lower() not in last), *second.add),
+    )
 
 
 def retry(written: HTTPRetry | None, default: Retry | None) -> Retry | None:

@@ -9,12 +9,13 @@ from devmesh.config.documents.virtualservice import Destination, VirtualServiceS
 from devmesh.config.finding import Finding, Severity
 from devmesh.model.host import matches, qualify
 from devmesh.pilot.destination_rules import DestinationRules
+from devmesh.pilot.gateway_names import MESH, gateway_name
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.registry import Entry, Instances, Registry
 from devmesh.pilot.resources import Loaded, Resources
 from devmesh.pilot.settings import Settings
 from devmesh.pilot.tables import speaks_http
-from devmesh.pilot.virtual_services import MESH, VirtualServices, gateway_name
+from devmesh.pilot.virtual_services import VirtualServices
 from devmesh.pilot.visibility import View, selects
 
 

@@ -172,7 +172,9 @@ class _Compilation:
     def snapshot(self, version: int) -> Snapshot:
         entries = self.registry.entries
         instances = self.instances.all
-        in_use = selectors_in_use(self.resources)
+        # Those of delegates together with their roots' are no one resource's own.
+        merged = (vs.sources for vs in self.virtual_services.all)
+        in_use = selectors_in_use(self.resources).union(*merged)
         where = interest(self.resources, self.registry.entries, self.settings)
         proxies = {
             instance.id: self._proxy(

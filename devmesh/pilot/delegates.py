@@ -8,8 +8,16 @@ from dataclasses import dataclass
 import msgspec
 
 from devmesh.config.documents.selectors import StringMatch
-from devmesh.config.documents.virtualservice import HTTPMatchRequest, HTTPRoute, VirtualServiceSpec
+from devmesh.config.documents.virtualservice import (
+    Destination,
+    HTTPMatchRequest,
+    HTTPRoute,
+    VirtualServiceSpec,
+)
+from devmesh.model.host import qualify
+from devmesh.pilot.gateway_names import gateway_name
 from devmesh.pilot.resources import Loaded
+from devmesh.pilot.settings import Settings
 from devmesh.pilot.visibility import is_exported
 
 Loading = Loaded[VirtualServiceSpec]
@@ -45,7 +53,7 @@ def delegates_of(loaded: Loading, delegates: Delegates) -> list[Loading]:
     return found
 
 
-def with_delegates(loaded: Loading, delegates: Delegates) -> Iterator[Written]:
+def with_delegates(loaded: Loading, delegates: Delegates, settings: Settings) -> Iterator[Written]:
     """Yield the HTTP routes of `loaded`, those of its delegates in their places."""
     for index, route in enumerate(loaded.spec.http):
         if route.delegate is None:
@@ -54,11 +62,14 @@ def with_delegates(loaded: Loading, delegates: Delegates) -> Iterator[Written]:
         key = (route.delegate.namespace or loaded.namespace, route.delegate.name)
         delegate = delegates.get(key)
         if delegate is None or not is_exported(
-            delegate.spec.export_to or ("*",), delegate.namespace, loaded.namespace
+            delegate.spec.export_to or settings.virtual_service_export_to,
+            delegate.namespace,
+            loaded.namespace,
         ):
             continue  # Istio: a delegate that isn't there gives no routes
+        mine = _resolved(route, loaded.namespace, settings.domain)
         for position, inner in enumerate(delegate.spec.http):
-            merged = _merge(route, inner)
+            merged = _merge(mine, _resolved(inner, delegate.namespace, settings.domain))
             if merged is not None:
                 yield Written(merged, delegate, position)
 
@@ -81,15 +92,13 @@ _INHERITED = (
 def _merge(root: HTTPRoute, inner: HTTPRoute) -> HTTPRoute | None:
     """Put a delegate's route in place of the one that names it.
 
-    Istio: its matches must be within the root's, or the route is dropped; what it leaves out it
-    has from the root.
+    Istio: each of its matches must be within one of the root's, or the route is dropped; what it leaves
+    out it has from the root.
     """
     match = _merge_matches(root.match, inner.match)
     if match is None:
         return None
-    changes = {
-        name: getattr(root, name) for name in _INHERITED if not getattr(inner, name) and getattr(root, name)
-    }
+    changes = {name: getattr(root, name) for name in _INHERITED if getattr(inner, name) in (None, ())}
     name = f"{root.name}-{inner.name}" if root.name and inner.name else root.name or inner.name
     return msgspec.structs.replace(inner, match=match, name=name, delegate=None, **changes)
 
@@ -99,21 +108,16 @@ def _merge_matches(
 ) -> tuple[HTTPMatchRequest, ...] | None:
     if not root or not inner:
         return tuple(root or inner)
-    merged = [both for one in inner for other in root if (both := _merge_match(other, one)) is not None]
-    return tuple(merged) or None
+    merged = []
+    for one in inner:
+        found = [_merge_match(other, one) for other in root if _is_within(other, one)]
+        if not found:
+            return None
+        merged += found
+    return tuple(merged)
 
 
-def _merge_match(root: HTTPMatchRequest, inner: HTTPMatchRequest) -> HTTPMatchRequest | None:
-    """Join two blocks; None where they contradict each other."""
-    for name in ("uri", "scheme", "method", "authority"):
-        if not _within(getattr(root, name), getattr(inner, name)):
-            return None
-    if root.port and inner.port and root.port != inner.port:
-        return None
-    for name in ("headers", "query_params", "source_labels", "without_headers"):
-        mine, other = getattr(root, name), getattr(inner, name)
-        if any(key in mine and mine[key] != value for key, value in other.items()):
-            return None
+def _merge_match(root: HTTPMatchRequest, inner: HTTPMatchRequest) -> HTTPMatchRequest:
     return msgspec.structs.replace(
         inner,
         name="-".join(filter(None, (root.name, inner.name))),
@@ -128,12 +132,64 @@ def _merge_match(root: HTTPMatchRequest, inner: HTTPMatchRequest) -> HTTPMatchRe
         port=inner.port or root.port,
         gateways=inner.gateways or root.gateways,
         source_namespace=inner.source_namespace or root.source_namespace,
-        ignore_uri_case=inner.ignore_uri_case or root.ignore_uri_case,
     )
 
 
-def _within(root: StringMatch | None, inner: StringMatch | None) -> bool:
-    if root is None or inner is None or root == inner:
+def _is_within(root: HTTPMatchRequest, inner: HTTPMatchRequest) -> bool:
+    """Tell whether a block does not contradict one of the root's."""
+    names = ("uri", "scheme", "method", "authority")
+    pairs = [(getattr(root, name), getattr(inner, name)) for name in names]
+    for name in ("headers", "without_headers", "query_params"):
+        mine = getattr(root, name)
+        pairs += [(mine.get(key), value) for key, value in getattr(inner, name).items()]
+    if not all(_accepts_no_more(other, one) for other, one in pairs):
+        return False
+    if root.port and inner.port and root.port != inner.port:
+        return False
+    if root.source_namespace and inner.source_namespace != root.source_namespace:
+        return False
+    if any(root.source_labels.get(key, value) != value for key, value in inner.source_labels.items()):
+        return False
+    if root.gateways and not set(inner.gateways) <= set(root.gateways):
+        return False
+    return root.ignore_uri_case == inner.ignore_uri_case
+
+
+def _accepts_no_more(root: StringMatch | None, inner: StringMatch | None) -> bool:
+    """Istio: a regular expression stands alone; a prefix holds longer ones, and whole texts."""
+    if root is None or inner is None:
         return True
-    text = inner.exact if inner.exact is not None else inner.prefix
-    return root.prefix is not None and text is not None and text.startswith(root.prefix)
+    if root.regex or inner.regex:
+        return not (_is_given(root) and _is_given(inner))
+    if root.exact:
+        return inner.exact == root.exact
+    text = inner.prefix or inner.exact
+    return not (root.prefix and text) or text.startswith(root.prefix)
+
+
+def _is_given(match: StringMatch) -> bool:
+    return bool(match.exact or match.prefix or match.regex)
+
+
+def _resolved(route: HTTPRoute, namespace: str, domain: str) -> HTTPRoute:
+    """Return a route whose gateways and mirrors mean the same in another namespace."""
+    return msgspec.structs.replace(
+        route,
+        match=tuple(
+            msgspec.structs.replace(
+                block, gateways=tuple(gateway_name(name, namespace) for name in block.gateways)
+            )
+            for block in route.match
+        ),
+        mirror=_full(route.mirror, namespace, domain),
+        mirrors=tuple(
+            msgspec.structs.replace(mirror, destination=_full(mirror.destination, namespace, domain))
+            for mirror in route.mirrors
+        ),
+    )
+
+
+def _full(destination: Destination | None, namespace: str, domain: str) -> Destination | None:
+    if destination is None:
+        return None
+    return msgspec.structs.replace(destination, host=qualify(destination.host, namespace, domain))

@@ -16,10 +16,11 @@ from devmesh.model.host import qualify
 from devmesh.pilot import actions
 from devmesh.pilot.clusters import cluster_name
 from devmesh.pilot.delegates import Written
+from devmesh.pilot.gateway_names import MESH, gateway_name
 from devmesh.pilot.registry import Entry, Registry
 from devmesh.pilot.settings import Settings
 from devmesh.pilot.string_matches import string_match, value_match, value_matches
-from devmesh.pilot.virtual_services import MESH, VirtualService, gateway_name
+from devmesh.pilot.virtual_services import VirtualService
 from devmesh.pilot.visibility import View, selector
 from devmesh.snapshot.match import Exact, PathPrefix, Prefix, Regex
 from devmesh.snapshot.origin import Origin

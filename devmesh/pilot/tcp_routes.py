@@ -11,9 +11,10 @@ from devmesh.config.documents.virtualservice import (
     TLSMatchAttributes,
 )
 from devmesh.pilot.clusters import cluster_name
+from devmesh.pilot.gateway_names import MESH, gateway_name
 from devmesh.pilot.registry import Entry
 from devmesh.pilot.routes import Compiling, Place, destination_cluster, is_caller
-from devmesh.pilot.virtual_services import MESH, VirtualService, gateway_name
+from devmesh.pilot.virtual_services import VirtualService
 from devmesh.snapshot.proxy import TcpRoute
 from devmesh.snapshot.route import Weighted
 

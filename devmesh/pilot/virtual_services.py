@@ -16,6 +16,7 @@ from devmesh.config.documents.virtualservice import (
 )
 from devmesh.model.host import matches, qualify, specificity
 from devmesh.pilot.delegates import Written, delegates_of, with_delegates
+from devmesh.pilot.gateway_names import MESH, gateway_name
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.resources import Loaded
@@ -23,7 +24,6 @@ from devmesh.pilot.settings import Settings
 from devmesh.pilot.visibility import Selector, View, is_exported, selector
 
 Loading = Loaded[VirtualServiceSpec]
-MESH = "mesh"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,21 +149,11 @@ class VirtualServices:
         return (vs for vs in self.all if gateway in vs.gateways and vs.seen_by(view))
 
 
-def gateway_name(text: str, namespace: str) -> str:
-    """Return a gateway as ``namespace/name``, or ``mesh``. Istio: a bare name is of the own namespace."""
-    if text == MESH or "/" in text:
-        return text
-    if text.endswith(".svc.cluster.local") or text.count(".") == 1:  # the historical name.namespace
-        name, namespace = text.split(".")[:2]
-        return f"{namespace}/{name}"
-    return f"{namespace}/{text}"
-
-
 def _resolve(
     loaded: Loading, delegates: dict[tuple[str, str], Loading], settings: Settings
 ) -> VirtualService:
     spec = loaded.spec
-    http = tuple(with_delegates(loaded, delegates))
+    http = tuple(with_delegates(loaded, delegates, settings))
     http_blocks = [match for written in http for match in written.route.match]
     tcp_blocks = [match for route in spec.tcp for match in route.match]
     tls_blocks = [match for route in spec.tls for match in route.match]

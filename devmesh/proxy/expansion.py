@@ -42,7 +42,7 @@ def expander(exchange: Exchange, response: Response | None) -> Expand:
             case "ROUTE_NAME":
                 return exchange.route.name if exchange.route else None
             case "RESPONSE_CODE":
-                return str(exchange.status)
+                return str(response.status) if response is not None else "0"  # not known yet
             case "RESPONSE_FLAGS":
                 return exchange.flags or "-"
             case "START_TIME":

@@ -125,10 +125,6 @@ class ClientSide(Side):
     def _decide_at_length(self, exchange: Exchange, route: Route) -> None:
         if not self.speaks(exchange):
             return
-        request = exchange.request
-        if route.cors is not None and (answer := cors.preflight(route.cors, request)) is not None:
-            exchange.reply(200, b"", "", "cors_response", answer)
-            return
         if route.fault is not None:
             seconds = fault.delay_for(route.fault, self.plane.draw())
             if seconds > 0:
@@ -144,6 +140,12 @@ class ClientSide(Side):
             if aborted is not None:
                 self._abort(exchange, *aborted)
                 return
+        # Envoy: after faults, and only where a route leads on.
+        if route.cors is not None and route.destinations:
+            answer = cors.preflight(route.cors, exchange.request)
+            if answer is not None:
+                exchange.reply(200, b"", "", cors.DETAILS, answer)
+                return
         if route.redirect is not None:
             where = rewriting.location(route.redirect, exchange.request)
             exchange.reply(route.redirect.status, b"", "", "direct_response", [("location", where)])
@@ -157,7 +159,7 @@ class ClientSide(Side):
     def _abort(self, exchange: Exchange, status: int, grpc_status: int | None) -> None:
         told = grpc_status is not None and exchange.request.is_grpc  # Envoy: nobody else hears of it
         fields = [("grpc-status", str(grpc_status))] if told else []
-        exchange.reply(status, fault.ABORT_BODY, "FI", "fault_filter_abort", fields)
+        exchange.reply(status, fault.ABORT_BODY, "FI", fault.DETAILS, fields)
 
     def _plan(self, request: Request) -> Plan:
         """Work out what becomes of a head under the table in force, and keep that with the head."""
@@ -195,6 +197,9 @@ class ClientSide(Side):
             if exchange.path != request.path:
                 exchange.original_path = request.path
             exchange.authority = route.rewrite.authority or request.authority
+        # Envoy: a destination's own counts where the route has none.
+        if (named := exchange.weighted.authority) and (route.rewrite is None or not route.rewrite.authority):
+            exchange.authority = named
         if request.is_grpc:
             exchange.timeout = _grpc_timeout(request, route)
         exchange.head = self._head(exchange, request, route)
@@ -361,13 +366,15 @@ class ClientSide(Side):
 
     def reply_fields(self, exchange: Exchange, fields: Fields) -> Fields:
         route = exchange.route
-        if route is None or not route.destinations:
+        if route is None or exchange.details == cors.DETAILS:
             return fields
         changed = list(fields)
         expand = expander(exchange, None)
         for ops in (exchange.weighted.response_headers, route.response_headers):
             if ops is not NO_OPS:
                 headers.apply(ops, changed, expand)
+        if route.cors is not None and route.destinations and exchange.details != fault.DETAILS:
+            changed += cors.response(route.cors, exchange.request.headers.get("origin"))
         return changed
 
     def record(self, exchange: Exchange) -> Record | None:

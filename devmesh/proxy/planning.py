@@ -61,7 +61,7 @@ def is_simple(route: Route, request: Request) -> bool:
         and not route.mirrors
         and all(each is None for each in special)
         and route.request_headers is NO_OPS
-        and all(each.request_headers is NO_OPS for each in route.destinations)
+        and all(each.request_headers is NO_OPS and each.authority is None for each in route.destinations)
         and "x-envoy-upstream-rq-timeout-ms" not in request.headers
         and not (request.is_grpc and (route.timeout or "grpc-timeout" in request.headers))
     )

@@ -6,6 +6,9 @@ from devmesh.snapshot.route import Cors
 from devmesh.traffic.headers import Headers
 from devmesh.traffic.routing import RequestHead
 
+DETAILS = "cors_response"
+"""What the access log says of an answer to a preflight."""
+
 
 def allows(cors: Cors, origin: str) -> bool:
     """Tell whether pages of `origin` may call."""
@@ -41,6 +44,7 @@ def preflight(cors: Cors, head: RequestHead) -> Headers | None:
         ("access-control-allow-methods", cors.methods),
         ("access-control-allow-headers", cors.headers),
         ("access-control-max-age", cors.max_age),
+        ("access-control-expose-headers", cors.expose),
     ):
         if value:
             answer.append((name, value))

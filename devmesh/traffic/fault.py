@@ -5,6 +5,8 @@ from __future__ import annotations
 from devmesh.snapshot.route import Fault
 
 ABORT_BODY = b"fault filter abort"
+DETAILS = "fault_filter_abort"
+"""What the access log says of an abort."""
 
 
 def delay_for(fault: Fault, draw: float) -> float:

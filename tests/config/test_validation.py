@@ -161,6 +161,16 @@ VIRTUAL_SERVICES = [
         "RE2",
     ),
     (
+        f"{{hosts: [a], http: [{{{ROUTE}, match: [{{uri: {{regex: '[^/]{{1,999}}[^a]{{1,999}}[^b]{{1,999}}[^c]{{1,999}}'}}}}]}}]}}",
+        "spec.http[0].match[0].uri.regex",
+        "Istio allows 32768",
+    ),
+    (
+        f"{{hosts: [a], http: [{{{ROUTE}, match: [{{uri: {{regex: '\\pL{{999}}'}}}}]}}]}}",
+        "spec.http[0].match[0].uri.regex",
+        "too large",
+    ),
+    (
         f"{{hosts: [a], http: [{{{ROUTE}, match: [{{uri: {{exact: /a, prefix: /b}}}}]}}]}}",
         "spec.http[0].match[0].uri",
         "one of exact",

@@ -212,7 +212,7 @@ http:
 """),
     )
     route = route_of(made)
-    assert route.request_headers.set == (("a", "route"), ("b", "route"), ("a", "destination"))
+    assert route.request_headers.set == (("b", "route"), ("a", "destination"))
     assert route.response_headers.remove == ("x",)
     assert route.destinations[0].request_headers.set == ()
 

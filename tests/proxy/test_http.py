@@ -14,6 +14,7 @@ from devmesh.proxy.reactor import Connection
 from devmesh.snapshot.cluster import Endpoint
 from devmesh.snapshot.network import MARK_HOP
 from devmesh.snapshot.proxy import MtlsMode
+from devmesh.snapshot.route import Rewrite, Route, Weighted
 from tests.proxy.meshes import (
     APP,
     CLUSTER,
@@ -462,3 +463,14 @@ def test_a_config_change_drops_no_request_in_flight() -> None:
     mesh.reactor.settle()
     assert b"503 Service Unavailable" in client.data
     assert mesh.sink.requests[-1].flags == "NC"
+
+
+@pytest.mark.parametrize(
+    ("route", "weighted", "host"), [("", "w", "w"), ("r", "w", "r"), ("r", "", "r"), ("", "", "b")]
+)
+def test_the_host_is_the_routes_or_the_chosen_destinations(route: str, weighted: str, host: str) -> None:
+    to = (Weighted(CLUSTER, 1, authority=weighted or None), Weighted(CLUSTER, 1, authority=weighted or None))
+    mesh = Mesh(snapshot(Route(destinations=to, rewrite=Rewrite(authority=route) if route else None)))
+    mesh.call(GET)
+    assert head_of(mesh.app.heard)["host"] == host
+    assert head_of(mesh.app.heard).get("x-envoy-original-host", "b") == "b"

@@ -25,6 +25,7 @@ def test_a_preflight_of_an_allowed_origin_is_answered() -> None:
         ("access-control-allow-methods", "GET,POST"),
         ("access-control-allow-headers", "x-one,x-two"),
         ("access-control-max-age", "60"),
+        ("access-control-expose-headers", "x-three"),
     ]
 
 

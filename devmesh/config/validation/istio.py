@@ -16,6 +16,7 @@ from devmesh.config.validation import names
 _LABEL = r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?"
 _IS_LABEL = re.compile(_LABEL)
 _IS_WILDCARD_LABEL = re.compile(rf"\*|(?:\*|\*-)?{_LABEL}")
+_LARGEST_PROGRAM = 32_768  # Istio: re2.max_program_size.error_level
 _LONGEST_REGEX = 1024
 PROTOCOLS = {
     "http",
@@ -132,7 +133,10 @@ def regex(text: str, path: Path) -> Iterator[Cause]:
     options = re2.Options()
     options.log_errors = False
     try:
-        re2.compile(text, options)
+        size = re2.compile(text, options).programsize
+        if size > _LARGEST_PROGRAM:
+            detail = f"its program has {size} steps, and Istio allows {_LARGEST_PROGRAM}: write a simpler one"
+            yield invalid(path, text, detail)
     except re2.error as error:
         said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         yield invalid(

@@ -34,10 +34,11 @@ from devmesh.pilot.gateway_api.resources import (
     GatewayResources,
     ListenerSet,
 )
+from devmesh.pilot.gateway_names import MESH
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.resources import Loaded
-from devmesh.pilot.virtual_services import MESH, VirtualService
+from devmesh.pilot.virtual_services import VirtualService
 
 
 @dataclass(frozen=True, slots=True, eq=False)
