@@ -9,6 +9,7 @@ from devmesh.proxy.pools import SHARED, ClusterState, Pool
 from devmesh.snapshot.cluster import Cluster, ClusterKind
 from devmesh.snapshot.snapshot import Snapshot
 
+_ONE_CLIENTS = 60.0  # seconds that connections stay idle that tell of one client (PROXY protocol)
 _TO_APPLICATION = ("inbound|", "InboundPassthroughCluster")  # these go with their instance
 
 
@@ -54,7 +55,8 @@ def _prune_cluster(plane: Plane, cluster: ClusterState, known: Cluster) -> None:
         if not is_there and known.kind is not ClusterKind.ORIGINAL_DST:
             cluster.close_idle(pool)
         elif limit:
-            _prune_idle(pool, now, limit)
+            # One client's connection can use these alone, and that has ended sooner or later.
+            _prune_idle(pool, now, min(limit, _ONE_CLIENTS) if pool.variant.addresses else limit)
         if not pool.connections and not pool.waiting and (not is_there or pool.variant is not SHARED):
             del cluster.pools[key]
 

@@ -10,6 +10,7 @@ import pytest
 
 from devmesh.proxy.origination import Origination
 from devmesh.proxy.proxy_protocol import header
+from devmesh.proxy.pruning import prune
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.tls import TlsConnection
 from devmesh.security.pem import server_context
@@ -256,6 +257,18 @@ def test_clients_do_not_share_connections_that_tell_of_them() -> None:
         client.send(GET)
         mesh.reactor.settle()
     assert len(mesh.app.ends) == 2
+
+
+def test_connections_that_tell_of_a_client_are_not_kept_for_long() -> None:
+    mesh = mesh_of(PLAIN, proxy_protocol="V1")
+    mesh.reactor.serve(*PLACE, mesh.app)
+    call(mesh)
+    for _ in range(3):
+        list(prune(mesh.plane, mesh.feed.current))
+        mesh.reactor.advance(50)
+    assert mesh.app.ends[0].ended
+    list(prune(mesh.plane, mesh.feed.current))
+    assert not mesh.plane.state("a").cluster(CLUSTER).pools
 
 
 def test_tcp_has_a_header_too() -> None:

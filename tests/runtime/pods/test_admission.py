@@ -92,6 +92,21 @@ def test_an_instance_says_who_the_pod_is(store: Store) -> None:
     assert instance.meshed
 
 
+@pytest.mark.parametrize(
+    ("labels", "locality"),
+    [
+        ({"topology.kubernetes.io/region": "r1", "topology.kubernetes.io/zone": "z1"}, "r1/z1"),
+        ({"topology.kubernetes.io/region": "r1", "topology.istio.io/subzone": "s1"}, "r1//s1"),
+        ({"topology.kubernetes.io/region": "r1", "istio-locality": "r2.z2"}, "r2/z2"),
+        ({}, ""),
+    ],
+)
+def test_a_pods_labels_say_where_it_is(store: Store, labels: dict[str, str], locality: str) -> None:
+    stored = store.create(POD, admit(store, pod({"app": "a", **labels}, None)))
+    instance = describe(store, stored, ("10.0.0.1",), ready=True, trust_domain="cluster.local")
+    assert instance.locality == locality
+
+
 def test_writing_an_admitted_pod_again_changes_nothing_by_defaults(store: Store) -> None:
     raw = admit(store, pod())
     spec = copy.deepcopy(raw["spec"])
