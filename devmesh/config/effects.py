@@ -21,6 +21,8 @@ _LOUD: Mapping[tuple[str, str], str] = {
     ("networking.k8s.io", "NetworkPolicy"): "it is NOT ENFORCED: all workloads can reach each other",
     ("authentication.istio.io", "Policy"): "it is NOT ENFORCED yet: use PeerAuthentication",
     ("authentication.istio.io", "MeshPolicy"): "it is NOT ENFORCED yet: use PeerAuthentication",
+    ("extensions.istio.io", "WasmPlugin"): "devmesh runs no WebAssembly in its data plane",
+    ("extensions.istio.io", "TrafficExtension"): "devmesh runs no WebAssembly and no Lua in its data plane",
     ("rbac.istio.io", "ServiceRole"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
     ("rbac.istio.io", "ServiceRoleBinding"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",
     ("rbac.istio.io", "RbacConfig"): "it is NOT ENFORCED yet: nothing is denied or allowed by it",

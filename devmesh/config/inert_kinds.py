@@ -134,7 +134,6 @@ _ISTIO = (
     _istio("telemetry.istio.io", "Telemetry", "telemetries", ("v1", "v1alpha1"), "telemetry"),
     _istio("extensions.istio.io", "WasmPlugin", "wasmplugins", ("v1alpha1",)),
     _istio("extensions.istio.io", "TrafficExtension", "trafficextensions", ("v1alpha1",)),
-    _istio("networking.istio.io", "EnvoyFilter", "envoyfilters", ("v1alpha3",)),
     _istio("networking.istio.io", "ProxyConfig", "proxyconfigs", ("v1beta1",)),
 )
 _ISTIO_1_4 = (

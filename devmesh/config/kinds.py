@@ -107,6 +107,9 @@ WORKLOAD_ENTRY = Kind(
     ("we",),
     categories=("istio-io",),
 )
+ENVOY_FILTER = Kind(
+    "networking.istio.io", "EnvoyFilter", "envoyfilters", ("v1alpha3",), categories=("istio-io",)
+)
 MESH = Kind("devmesh.dev", "Mesh", "meshes", ("v1alpha1",), namespaced=False, subresources=())
 
 BUILT_IN: tuple[Kind, ...] = (
@@ -136,6 +139,7 @@ BUILT_IN: tuple[Kind, ...] = (
     WORKLOAD_ENTRY,
     INGRESS,
     INGRESS_CLASS,
+    ENVOY_FILTER,
     *GATEWAY_API,
     *WITHOUT_EFFECT,
 )

@@ -22,6 +22,7 @@ from devmesh.pilot import (
 from devmesh.pilot.analysis import Analysis
 from devmesh.pilot.credentials import Credentials
 from devmesh.pilot.destination_rules import DestinationRules, effective
+from devmesh.pilot.envoy_filters.applying import EnvoyFilters
 from devmesh.pilot.gateway_api.compilation import GatewayApi
 from devmesh.pilot.gateway_api.deployment import Wanted
 from devmesh.pilot.gateways import Gateways
@@ -143,6 +144,9 @@ class _Compilation:
         self.gateways = sorted(gateways, key=lambda g: g.order)
         self.compiling = Compiling(self.registry, self.settings)
         self._outbounds: dict[View, Outbound] = {}
+        self.envoy_filters = EnvoyFilters(
+            self.resources.envoy_filters, self.registry, store, self.settings.root, memo, problems
+        )
 
     def _modes(self) -> Mapping[str, Modes]:
         policies = PeerAuthentications(self.resources.peer_authentications, self.settings.root)
@@ -202,9 +206,11 @@ class _Compilation:
         behind = self.services.get(instance.id, [])
         if not instance.gateway:
             accepted = inbound(instance, self._serving(instance, behind, view), self.memo)
+            accepted = self.envoy_filters.inbound(instance, accepted)
             parts = (instance, outbound, accepted)
             return self.memo.get(("proxy", instance.id), parts, Proxy, *parts)
         listeners = self._gateways(view).listeners(instance, behind, outbound.clusters)
+        listeners = self.envoy_filters.gateway(instance, listeners)
         topology = topology_of(instance, self.settings.topology, self.store, self.problems)
         topology = self.memo.same(("topology", instance.id), topology)
         return self.memo.get(

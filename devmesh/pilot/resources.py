@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from devmesh.config import kinds
 from devmesh.config.documents.destinationrule import DestinationRuleSpec
+from devmesh.config.documents.envoyfilter import EnvoyFilterSpec
 from devmesh.config.documents.gateway import GatewaySpec
 from devmesh.config.documents.ingress import IngressSpec
 from devmesh.config.documents.security import PeerAuthenticationSpec
@@ -62,6 +63,7 @@ class Resources:
     workload_entries: tuple[Loaded[WorkloadEntrySpec], ...] = ()
     sidecars: tuple[Loaded[SidecarSpec], ...] = ()
     peer_authentications: tuple[Loaded[PeerAuthenticationSpec], ...] = ()
+    envoy_filters: tuple[Loaded[EnvoyFilterSpec], ...] = ()
 
 
 def load(store: Store, memo: Memo, problems: Problems) -> Resources:
@@ -84,6 +86,7 @@ def load(store: Store, memo: Memo, problems: Problems) -> Resources:
         workload_entries=specs(kinds.WORKLOAD_ENTRY),
         sidecars=specs(kinds.SIDECAR),
         peer_authentications=specs(kinds.PEER_AUTHENTICATION),
+        envoy_filters=specs(kinds.ENVOY_FILTER),
     )
 
 

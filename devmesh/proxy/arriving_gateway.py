@@ -17,6 +17,7 @@ from devmesh.proxy.tls import TlsConnection
 from devmesh.security.contexts import ALPN_MESH
 from devmesh.security.pem import BadCertificate, complaint, server_context
 from devmesh.snapshot.proxy import GatewayListener, Proxy, ServerTls
+from devmesh.snapshot.rate_limits import Limiting
 from devmesh.snapshot.route import RouteTable
 from devmesh.traffic.chains import best_route, best_server, name_rank
 
@@ -159,6 +160,10 @@ class GatewayArrival:
         listener = listener_of(proxy, self._listener.target_port, self._listener.bind)
         return listener.routes if listener else None
 
+    def _limits(self, proxy: Proxy) -> Limiting | None:
+        listener = listener_of(proxy, self._listener.target_port, self._listener.bind)
+        return listener.limiting if listener else None
+
     def _http(
         self,
         connection: Connection,
@@ -177,6 +182,7 @@ class GatewayArrival:
             scheme="https" if self._listener.tls else "http",
             server_name=name,
             xfcc=said,
+            limits=self._limits,
             stat_prefix=f"outbound_{self._listener.bind or '0.0.0.0'}_{self._listener.target_port}",
         )
         serve(side, connection, kind, first)

@@ -6,6 +6,7 @@ import functools
 import ipaddress
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from devmesh.model.workload import Instance
 from devmesh.proxy import proxy_protocol
@@ -17,6 +18,9 @@ from devmesh.security.contexts import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP
 from devmesh.security.pem import has_name
 from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode, UpstreamTls
 from devmesh.snapshot.network import INBOUND_SOURCE, MARK_HOP, MARK_PROXY
+
+if TYPE_CHECKING:
+    from devmesh.proxy.side import Dialling, Named
 
 _MESH = (TlsMode.AUTO, TlsMode.ISTIO_MUTUAL)
 _WRONG_NAME = "TLS error: certificate verify failed: verify SAN list"  # Envoy's words
@@ -49,6 +53,29 @@ def _is_address(address: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def reach(caller: Caller, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
+    """Begin to connect to the endpoint of `owner`'s pool; see `Side.connect`.
+
+    Raises:
+        OSError: It failed at once.
+    """
+    plane, instance = caller.plane, caller.instance.id
+    if cluster.tls.files is not None and plane.origination.settings(cluster.tls, instance) is None:
+        plane.origination.read(cluster.tls, instance, lambda: named(True))
+        return None
+    endpoint = owner.pool.endpoint
+    address = endpoint.address
+    if is_name(address):
+        found = plane.resolved(address)
+        if found is None:
+            plane.resolve(endpoint.address, lambda: named(bool(plane.resolved(endpoint.address))))
+            return None
+        if not found:
+            raise OSError(0, f"the name {address} has no address")
+        address = found
+    return connect(caller, owner, cluster, endpoint, address, owner.pool.variant, http2=owner.speaks_http2)
 
 
 def connect(

@@ -176,6 +176,8 @@ class Exchange:
     _try_timer: Deadline | None = None
     _report_timer: Deadline | None = None  # of the messages of gRPC
     _shadows: tuple[Exchange, ...] = ()
+    response_fields: tuple[tuple[str, str], ...] = ()  # added to the answer, by rate limits
+    request_fields: tuple[tuple[str, str], ...] = ()  # added to what is sent on
     is_copy = False  # a mirror's: no client waits for it
 
     def __init__(self, side: Side, server: Downstream, request: Request) -> None:
@@ -697,6 +699,8 @@ class Exchange:
         if self.request.is_grpc:
             status, body, fields = self._as_grpc(status, body, fields)
         fields = self.side.reply_fields(self, fields)
+        if self.response_fields:
+            fields = [*fields, *self.response_fields]
         self.download_size = 0 if self.request.method == "HEAD" else len(body)
         self.server.reply(self, status, body, fields)
         self._complete()
@@ -777,6 +781,11 @@ class Exchange:
             self.upstream_local = upstream.local
             upstream.discard()
         self._end()
+
+    @property
+    def is_over(self) -> bool:
+        """It has been answered, or its client has gone."""
+        return self._over
 
     def add_flag(self, flag: str) -> None:
         self.flags = local.with_flag(self.flags, flag) if self.flags else flag

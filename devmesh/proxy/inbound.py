@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from devmesh.model.identity import Identity
 from devmesh.model.port import Protocol
 from devmesh.model.workload import Workload
-from devmesh.proxy import tracing
+from devmesh.proxy import limiting, tracing
 from devmesh.proxy.dialing import connect_to_application
 from devmesh.proxy.http1 import Malformed, Request
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.planning import MAX_DERIVED
 from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import HOP_BY_HOP, Dialling, Named, Side, framing, sent_on
+from devmesh.proxy.side import HOP_BY_HOP, Dialling, Named, Side, framing, group_of, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import (
     NO_LIMITS,
@@ -28,6 +28,7 @@ from devmesh.snapshot.cluster import (
     UpstreamTls,
 )
 from devmesh.snapshot.proxy import InboundPort, MtlsMode, Proxy
+from devmesh.snapshot.rate_limits import Limiting
 from devmesh.snapshot.route import Retry, Route
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import Record
@@ -99,6 +100,9 @@ class ServerSide(Side):
         self._snapshot: Snapshot | None = None
         self._source_principal = str(peer.identity) if peer.identity is not None else ""
         self.local_text = text_of(original)
+        self.limit_place = f"{original[1]} {'tls' if peer.mtls else 'plain'}"  # Istio: a filter chain each
+        self.group = group_of(proxy.instance.workload)
+        self._limiting: Limiting | None = None
         self._use(plane.feed.current)
         self._certificate = self._client_certificate()
         # Envoy tells a caller without a proxy what the call is named, as that proxy would have told us.
@@ -116,6 +120,7 @@ class ServerSide(Side):
         self._mode = proxy.inbound.mode(port)
         self._route, self._cluster = _served(self.instance, found, self._original)
         self._endpoint = self._cluster.endpoints[0]
+        self._limiting = found.limiting if found is not None else None
         self.workload = proxy.instance.workload
         self._identity = str(proxy.instance.identity)
 
@@ -142,7 +147,16 @@ class ServerSide(Side):
         exchange.head = f"{plan.before}x-request-id: {request_id}\r\n{trace.text}{upgrade or plan.after}\r\n"
         if request.is_grpc and (seconds := timeout_of(request.headers.get("grpc-timeout", ""))):
             exchange.last(seconds)
-        exchange.forward(route)
+        if self._limiting is not None:
+            limiting.check(self, exchange, self._limiting, self._admitted, first=None)
+        else:
+            exchange.forward(route)
+
+    def _admitted(self, exchange: Exchange) -> None:
+        if exchange.request_fields:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in exchange.request_fields])
+            exchange.head = f"{exchange.head[:-2]}{lines}\r\n"
+        exchange.forward(self._route)
 
     def _plan(self, request: Request) -> _Plan:
         """Render what is sent on of a head that comes from this peer, and keep that with the head."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from devmesh.proxy import dialing, tracing
+from devmesh.proxy import dialing, limiting, tracing
 from devmesh.proxy.expansion import expander
 from devmesh.proxy.forwarded import certificate_header, is_internal, trusted_address
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
@@ -23,10 +23,11 @@ from devmesh.proxy.planning import (
 )
 from devmesh.proxy.pools import Variant
 from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import Dialling, Named, Side, framing, kept, sent_on
+from devmesh.proxy.side import Dialling, Named, Side, framing, group_of, kept, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode
 from devmesh.snapshot.proxy import Proxy
+from devmesh.snapshot.rate_limits import Limiting
 from devmesh.snapshot.route import NO_OPS, Route, RouteTable
 from devmesh.snapshot.snapshot import Snapshot
 from devmesh.telemetry.record import Record
@@ -45,7 +46,7 @@ class ClientSide(Side):
 
     Args:
         original: Where the connection was meant to go; None at a gateway.
-        table: Finds the routes of this connection in a proxy's configuration.
+        table: Finds the routes of this connection in a proxy's configuration. `limits`: its rate limits.
         gateway: The proxy is a gateway's: it stands at the edge, and requests come from the world.
         xfcc: What a gateway that verified its client says of it.
         stat_prefix: What clients' connections and requests are counted under.
@@ -64,11 +65,16 @@ class ClientSide(Side):
         server_name: str = "",
         xfcc: str = "",
         stat_prefix: str = "outbound",
+        limits: Callable[[Proxy], Limiting | None] = lambda proxy: None,
     ) -> None:
         if gateway:
             self.server_name = "istio-envoy"
         super().__init__(plane, proxy.instance.id, connection, stat_prefix)
         self._find_table = table
+        self._find_limits = limits
+        self._limiting: Limiting | None = None
+        self.limit_place = stat_prefix
+        self.group = group_of(proxy.instance.workload)
         self._original = original
         self._local = connection.local
         self._gateway = gateway
@@ -89,6 +95,7 @@ class ClientSide(Side):
             self._proxy = proxy
             self._table = self._find_table(proxy)
             self._table_id = id(self._table)
+            self._limiting = self._find_limits(proxy)
             self._clusters = proxy.outbound.clusters
             self.workload = proxy.instance.workload
 
@@ -125,6 +132,14 @@ class ClientSide(Side):
     def _decide_at_length(self, exchange: Exchange, route: Route) -> None:
         if not self.speaks(exchange):
             return
+        if self._limiting is not None:
+            limiting.check(self, exchange, self._limiting, self._admitted, first=True)
+        else:
+            self._admitted(exchange)
+
+    def _admitted(self, exchange: Exchange) -> None:
+        route = exchange.route
+        assert route is not None
         if route.fault is not None:
             seconds = fault.delay_for(route.fault, self.plane.draw())
             if seconds > 0:
@@ -146,6 +161,14 @@ class ClientSide(Side):
             if answer is not None:
                 exchange.reply(200, b"", "", cors.DETAILS, answer)
                 return
+        if self._limiting is not None:
+            limiting.check(self, exchange, self._limiting, self._routed, first=False)
+        else:
+            self._routed(exchange)
+
+    def _routed(self, exchange: Exchange) -> None:
+        route = exchange.route
+        assert route is not None
         if route.redirect is not None:
             where = rewriting.location(route.redirect, exchange.request)
             exchange.reply(route.redirect.status, b"", "", "direct_response", [("location", where)])
@@ -233,6 +256,8 @@ class ClientSide(Side):
         if timeout and request.is_grpc:  # Envoy: the next one hears what is in force
             more += f"grpc-timeout: {timeout_text(timeout)}\r\n"
         more += said_by(route, timeout)
+        if exchange.request_fields:
+            more += "".join([f"{name}: {value}\r\n" for name, value in exchange.request_fields])
         return (
             f"{request.method} {exchange.path} HTTP/1.1\r\nhost: {exchange.authority}\r\n{lines}"
             f"x-request-id: {exchange.request_id}\r\n{trace.text if trace else ''}{more}"
@@ -301,30 +326,7 @@ class ClientSide(Side):
         return f"{exchange.head}x-envoy-attempt-count: {exchange.attempts}\r\n\r\n"
 
     def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
-        plane = self.plane
-        if cluster.tls.files is not None and plane.origination.settings(cluster.tls, self.instance) is None:
-            plane.origination.read(cluster.tls, self.instance, lambda: named(True))
-            return None
-        endpoint = owner.pool.endpoint
-        address = endpoint.address
-        if dialing.is_name(address):
-            found = self.plane.resolved(address)
-            if found is None:
-                name = address
-                self.plane.resolve(name, lambda: named(bool(self.plane.resolved(name))))
-                return None
-            if not found:
-                raise OSError(0, f"the name {address} has no address")
-            address = found
-        return dialing.connect(
-            self._caller,
-            owner,
-            cluster,
-            endpoint,
-            address,
-            owner.pool.variant,
-            http2=owner.speaks_http2,
-        )
+        return dialing.reach(self._caller, cluster, owner, named)
 
     def variant(self, exchange: Exchange) -> Variant:
         cluster = exchange.cluster

@@ -16,9 +16,11 @@ from devmesh.proxy.origination import Origination
 from devmesh.proxy.pools import ProxyState
 from devmesh.proxy.reactor import Connection, Reactor
 from devmesh.proxy.sockets import Address
+from devmesh.snapshot.cluster import Cluster
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.snapshot.network import PodFiles
 from devmesh.telemetry.record import RecordSink
+from devmesh.traffic.limiting import Quotas
 
 _MAX_HOPS = 8192
 _OWN = ("localhost", "host.docker.internal", "host.containers.internal")
@@ -43,6 +45,9 @@ class Plane:
     Attributes:
         hops: Who made a connection into a workload's namespace, and from what address, by (instance, the
             socket's port): both ends are in this process. For telemetry alone, never to allow anything.
+        quotas: What has been used of the rate limits that devmesh itself keeps for all proxies.
+        services: Clusters that are spoken to by gRPC whatever their ports are named, by name: as they are
+            configured, and as they are used.
         draw: Returns chance, uniform in [0, 1).
         outside: Names of the world that have another address here.
         origination: TLS that DestinationRules ask for.
@@ -68,6 +73,8 @@ class Plane:
         self.draw = draw
         self.bits = bits
         self.outside = outside or OutsideNames()
+        self.quotas = Quotas()
+        self.services: dict[str, tuple[Cluster, Cluster]] = {}
         self.hops: dict[tuple[str, int], tuple[Workload, Address | None]] = {}
         self.proxies: dict[str, ProxyState] = {}
         self.origination = Origination(reactor, files)

@@ -16,6 +16,7 @@ from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint, Limits, TlsMode, UpstreamTls
 from devmesh.traffic.balancing import State
 from devmesh.traffic.hashing import Tables, signature, tables
+from devmesh.traffic.limiting import Buckets
 from devmesh.traffic.outlier import Detector, Ejections
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ class ProxyState:
     Attributes:
         http: What is counted of clients, by Envoy's ``stat_prefix``.
         accepted: Connections that arrived, by listener.
+        buckets: The token buckets of its rate limits.
         limited: What rate limits count, by ``stat_prefix``.
         began: When it was first heard of, by the reactor's clock.
         draining: Clients are told to go, since the listeners will be closed.
@@ -298,6 +300,7 @@ class ProxyState:
         "_reactor",
         "accepted",
         "began",
+        "buckets",
         "closing",
         "clusters",
         "draining",
@@ -313,6 +316,7 @@ class ProxyState:
         self.clusters: dict[str, ClusterState] = {}
         self.http: dict[str, HttpStats] = {}
         self.accepted: dict[str, int] = {}
+        self.buckets: Buckets = {}
         self.limited: dict[str, dict[str, int]] = {}
         self.began = reactor.now()
         self.draining = self.failing = self.closing = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
+from devmesh.model.workload import Workload
 from devmesh.proxy import local
 from devmesh.proxy.downstream_stats import HttpStats
 from devmesh.proxy.http1 import CHUNKED, UNTIL_CLOSE, Fields, Malformed, Request, Response
@@ -20,6 +21,7 @@ from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel
 from devmesh.snapshot.cluster import Cluster, Endpoint
 from devmesh.telemetry.record import Record
+from devmesh.traffic.limiting import Buckets
 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Carrier, Exchange
@@ -64,12 +66,17 @@ class Side(ABC):
         http: What is counted of the clients; of the port, for all of its connections.
         by_original: Requests go to `original_endpoint`, whatever the cluster.
         may_refuse: `refuses` has to be asked before each request.
+        limit_place: Where rate limits count by itself: a port, and how it is reached.
+        group: What the proxy is part of (Envoy: ``--service-cluster``).
     """
 
     server_name = "envoy"
     scheme = "http"
     may_refuse = False
     by_original = False
+    limit_place = ""
+    group = ""
+    _buckets: Buckets | None = None
 
     def __init__(self, plane: Plane, instance: str, connection: Connection, stat_prefix: str) -> None:
         self.plane = plane
@@ -144,6 +151,13 @@ class Side(ABC):
         """Return the client's address: the connection's, where no proxy before tells another."""
         return self.remote
 
+    @property
+    def buckets(self) -> Buckets:
+        """The token buckets of this connection alone."""
+        if self._buckets is None:
+            self._buckets = {}
+        return self._buckets
+
     def refuses(self) -> bool:
         """Tell whether the connection may carry no more requests by the rules in force now."""
         return False
@@ -159,6 +173,8 @@ class Side(ABC):
     def response_head(self, exchange: Exchange, response: Response, close: bool) -> bytes:
         """Return the head to send to the client."""
         fields = self.change_response(exchange, response)
+        if exchange.response_fields:
+            fields = [*fields, *exchange.response_fields]
         if fields is response.fields:
             lines = response.lines = response.lines or _rendered(response, fields)
         else:
@@ -178,6 +194,8 @@ class Side(ABC):
     def response_block(self, exchange: Exchange, response: Response) -> Block:
         """Return the head to send to a client of HTTP/2."""
         fields = self.change_response(exchange, response)
+        if exchange.response_fields:
+            fields = [*fields, *exchange.response_fields]
         if fields is response.fields:
             block = response.block = response.block or _as_block(response, fields)
         else:
@@ -217,6 +235,11 @@ class Side(ABC):
         if ahead:
             tunnel.count(len(ahead))
             connection.send(ahead)
+
+
+def group_of(workload: Workload) -> str:
+    """Return what Istio calls the group of a workload's proxies."""
+    return f"{workload.canonical_service}.{workload.namespace}"
 
 
 def _rendered(response: Response, fields: Fields) -> bytes:

@@ -11,6 +11,7 @@ from devmesh.model.port import Protocol
 from devmesh.model.workload import Instance
 from devmesh.snapshot.cluster import NO_LIMITS, Cluster, Limits, ServiceRef
 from devmesh.snapshot.origin import Origin
+from devmesh.snapshot.rate_limits import Limiting
 from devmesh.snapshot.route import RouteTable, Weighted
 
 Network = IPv4Network | IPv6Network
@@ -163,6 +164,7 @@ class InboundPort:
     last_hop: LastHop | None = None
     limits: Limits = NO_LIMITS
     tls: ServerTls | None = None
+    limiting: Limiting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,7 @@ class GatewayListener:
     local_port: int = 0
     shown: tuple[tuple[str, int], ...] = ()
     bind: str = ""
+    limiting: Limiting | None = None
 
 
 @dataclass(frozen=True, slots=True)

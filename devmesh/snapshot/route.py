@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devmesh.snapshot.match import StringMatch
 from devmesh.snapshot.origin import Origin
+
+if TYPE_CHECKING:
+    from devmesh.snapshot.rate_limits import RouteLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class Route:
 
     Exactly one of `destinations`, `redirect`, `direct` is given. `timeout` is None where there is
     none (Istio's default). `operation` is Envoy's decorator (``reviews.default.svc.cluster.local:9080/*``).
+    `limits` is what it adds to the listener's rate limits.
     `not_found` is what is answered where the cluster isn't there (Envoy: cluster_not_found_response_code).
     """
 
@@ -163,6 +167,7 @@ class Route:
     operation: str = ""
     origin: Origin | None = None
     not_found: int = 503
+    limits: RouteLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

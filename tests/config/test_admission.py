@@ -197,7 +197,7 @@ spec:
 
 def test_kinds_without_a_struct_keep_what_is_written(apply: Apply) -> None:
     admitted = apply.admit(
-        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n"
+        "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\n"
         "metadata: {name: a}\nspec: {x: [1, {z: 2}]}\n"
     )
     assert admitted.raw["spec"] == {"x": [1, {"z": 2}]}

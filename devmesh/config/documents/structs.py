@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from devmesh.config.documents import gateway_api, gateway_routes, ingress, kubernetes, networking, security
+from devmesh.config.documents import (
+    envoyfilter,
+    gateway_api,
+    gateway_routes,
+    ingress,
+    kubernetes,
+    networking,
+    security,
+)
 from devmesh.config.documents.message import Message
 
 STRUCTS: Mapping[tuple[str, str], type[Message]] = MappingProxyType(
@@ -31,6 +39,7 @@ STRUCTS: Mapping[tuple[str, str], type[Message]] = MappingProxyType(
         ("networking.istio.io", "DestinationRule"): networking.DestinationRule,
         ("networking.istio.io", "Gateway"): networking.Gateway,
         ("networking.istio.io", "ServiceEntry"): networking.ServiceEntry,
+        ("networking.istio.io", "EnvoyFilter"): envoyfilter.EnvoyFilter,
         ("networking.istio.io", "Sidecar"): networking.Sidecar,
         ("networking.istio.io", "WorkloadEntry"): networking.WorkloadEntry,
         ("networking.istio.io", "WorkloadGroup"): networking.WorkloadGroup,
