@@ -160,7 +160,7 @@ def test_mutual_tls_verifies_clients(world: World) -> None:
     world.secret("one", issue(CA, "one.example"), ca_crt=CA.pem, ca_crl=revoke(CA, gone))
     mutual = "mode: MUTUAL, credentialName: one, subjectAltNames: [client.example, gone.example]"
     world.apps.apply(gateway(https("one.example", mutual)))
-    assert world.ask("one.example", CA).code in (35, 56)
+    assert world.ask("one.example", CA).code in (35, 55, 56)  # in TLS 1.3 it may be writing by then
     assert world.ask("one.example", CA, *world.client(issue(CA, "other.example"))).code
     assert world.ask("one.example", CA, *world.client(gone)).code
     answer = world.ask("one.example", CA, *world.client(client), "-H", "x-forwarded-client-cert: forged")
