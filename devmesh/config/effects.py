@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from devmesh.config.effects_annotations import of_annotations
 from devmesh.config.effects_pods import POD_FIELDS, Inert
 from devmesh.config.kinds import Kind
 from devmesh.config.problems import NO_EFFECT, Cause, Path
@@ -136,6 +137,12 @@ def without_effect(kind: Kind, raw: Mapping[str, Any]) -> Iterator[Cause]:
 
 
 def _of_pod(raw: Mapping[str, Any], where: str) -> Iterator[Cause]:
+    template = raw
+    at: Path = ()
+    for step in where.split(".")[:-1]:
+        template, at = template.get(step) or {}, (*at, step)
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    yield from of_annotations(annotations, (*at, "metadata", "annotations"))
     for field, inert in POD_FIELDS.items():
         yield from _at(raw, f"{where}.{field}", inert)
     for kind in ("containers", "initContainers"):

@@ -139,7 +139,7 @@ class Applications:
 
     def clean(self) -> None:
         kinds = (
-            "virtualservices,destinationrules,peerauthentications,serviceentries,sidecars,"
+            "virtualservices,destinationrules,peerauthentications,serviceentries,sidecars,workloadentries,"
             "gateways.networking.istio.io,gateways.gateway.networking.k8s.io,httproutes,tcproutes,tlsroutes"
         )
         self.mesh.kubectl("delete", kinds, "--all", "-A", "--ignore-not-found")

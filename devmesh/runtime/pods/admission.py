@@ -43,8 +43,9 @@ def is_injected(pod: Raw, namespace_labels: Mapping[str, str], *, inject_all: bo
     """Tell whether a pod gets a proxy.
 
     Istio: the namespace's label ``istio-injection`` (or ``istio.io/rev``), and the pod's
-    ``sidecar.istio.io/inject``, label or (older) annotation: "false" keeps a pod out; "true" takes
-    one in where the namespace doesn't say. Pods in the host's network, and Kubernetes' own, never.
+    ``sidecar.istio.io/inject``, label or (older) annotation: "false" keeps a pod out. Where the namespace
+    doesn't say, the label "true" takes one in, or ``istio.io/rev`` on the pod. Pods in the host's network,
+    and Kubernetes' own, never.
 
     Args:
         inject_all: The mesh file's ``injection: all``: where nothing says no, yes.
@@ -62,7 +63,8 @@ def is_injected(pod: Raw, namespace_labels: Mapping[str, str], *, inject_all: bo
     return (
         says == "enabled"
         or "istio.io/rev" in namespace_labels
-        or wish in ("true", "yes", "y", "on")
+        or str(labels.get(INJECT, "")).lower() in ("true", "yes", "y", "on")
+        or "istio.io/rev" in labels
         or inject_all
     )
 
