@@ -26,6 +26,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	@bash .ci/packages bench
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.scale
 
 soak: $(VENV)/.installed-dev
 	@bash .ci/packages test

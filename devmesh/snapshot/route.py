@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from devmesh.snapshot.match import StringMatch
 from devmesh.snapshot.origin import Origin
+from devmesh.snapshot.route_index import WORTH, RouteIndex
 
 if TYPE_CHECKING:
     from devmesh.snapshot.rate_limits import RouteLimits
@@ -172,11 +173,19 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
-    """The routes of one name. `name` is Envoy's (``reviews.default.svc.cluster.local:9080``)."""
+    """The routes of one name. `name` is Envoy's (``reviews.default.svc.cluster.local:9080``).
+
+    `index` finds those that may accept a path, where there are many.
+    """
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
+    index: RouteIndex | None = field(init=False, default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.routes) > WORTH:
+            object.__setattr__(self, "index", RouteIndex(self.routes))
 
 
 @dataclass(frozen=True, slots=True)

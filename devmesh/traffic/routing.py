@@ -73,7 +73,11 @@ def find_route(host: VirtualHost, head: RequestHead) -> Route | None:
     route are alternatives, and every condition of a block has to hold.
     """
     path: str | None = None
-    for route in host.routes:
+    routes: Sequence[Route] = host.routes
+    if host.index is not None:
+        path = path_alone(head.path)
+        routes = [routes[number] for number in host.index.candidates(path)]
+    for route in routes:
         if not route.matches:
             return route
         if path is None:

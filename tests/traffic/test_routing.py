@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devmesh.snapshot.match import Exact, Prefix, Present, Regex, StringMatch
+from devmesh.snapshot.match import Exact, PathPrefix, Prefix, Present, Regex, StringMatch, Suffix
 from devmesh.snapshot.route import Match, Route, RouteTable, VirtualHost, Weighted
+from devmesh.snapshot.route_index import WORTH
 from devmesh.traffic.routing import (
     RequestHead,
     find_route,
@@ -187,3 +188,32 @@ def test_shares_are_those_of_the_weights(weights: list[int]) -> None:
 @given(draw=st.floats(0, 1, exclude_max=True))
 def test_a_single_destination_is_taken_whatever_its_weight(draw: float) -> None:
     assert pick_destination([Weighted("a", 0)], draw).cluster == "a"
+
+
+PATHS = st.text("/ab", max_size=5)
+TESTS = st.one_of(
+    st.builds(Exact, PATHS, st.booleans()),
+    st.builds(Prefix, PATHS, st.booleans()),
+    st.builds(PathPrefix, PATHS),
+    st.builds(Suffix, PATHS),
+    st.none(),
+)
+
+
+@given(
+    st.lists(st.lists(TESTS, max_size=3), min_size=WORTH + 1, max_size=30),
+    PATHS,
+    st.sampled_from(["", "?a", "#b"]),
+)
+def test_many_routes_are_tried_as_few_are(
+    tests: list[list[StringMatch | None]], path: str, rest: str
+) -> None:
+    routes = tuple(
+        Route(name=str(number), matches=tuple(Match(path=test) for test in each))
+        for number, each in enumerate(tests)
+    )
+    many = VirtualHost("a", ("a",), routes)
+    assert many.index is not None
+    head = RequestHead("GET", path + rest, "a", "http", {})
+    one_by_one = (find_route(VirtualHost("a", ("a",), (route,)), head) for route in routes)
+    assert find_route(many, head) is next((route for route in one_by_one if route is not None), None)
