@@ -54,6 +54,7 @@ class Pool:
         is_mesh_tls: They are mutual TLS by the mesh's own certificates.
         host, identity: The endpoint's, as text.
         multiplex: Its connections of HTTP/2; None: there never was one.
+        sessions: Of TCP, which have connections of their own.
         cx_total, cx_connect_fail, rq_total, rq_error, rq_timeout: What Envoy counts of a host.
     """
 
@@ -71,6 +72,7 @@ class Pool:
         "rq_error",
         "rq_timeout",
         "rq_total",
+        "sessions",
         "variant",
         "waiting",
     )
@@ -80,7 +82,8 @@ class Pool:
         self.variant = variant
         self.idle: list[Upstream] = []
         self.connections = 0
-        self.cx_total = self.cx_connect_fail = self.rq_total = self.rq_error = self.rq_timeout = 0
+        self.sessions = self.cx_total = self.cx_connect_fail = 0
+        self.rq_total = self.rq_error = self.rq_timeout = 0
         self.waiting: deque[Exchange] = deque()  # for a connection, while there are as many as allowed
         self.multiplex: Multiplex | None = None
         self.host = text_of(endpoint.key)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from devmesh.proxy import tunnelling
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.plane import Plane
-from devmesh.proxy.pools import ClusterState
+from devmesh.proxy.pools import ClusterState, Pool
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.tcp import Tunnel
@@ -52,6 +52,7 @@ class TcpSession(Owner):
         self._endpoint = endpoint
         self._first = first
         self._through = through
+        self._pool: Pool | None = None
         self._answer = b""  # of the HTTP proxy, so far
         self._began = self._moved_at = plane.reactor.now()
         self._tunnel: Tunnel | None = None
@@ -65,6 +66,9 @@ class TcpSession(Owner):
             state.connections += 1
             state.stats.upstream_cx_total += 1
             state.balancing.begin(endpoint)
+            self._pool = state.pool(endpoint)
+            self._pool.cx_total += 1
+            self._pool.sessions += 1
             if limits.max_connection_duration:
                 self._to_end = plane.reactor.deadline(limits.max_connection_duration, self._too_long)
 
@@ -150,6 +154,8 @@ class TcpSession(Owner):
         state, endpoint = self._state, self._endpoint
         if state is not None and endpoint is not None:
             state.stats.upstream_cx_connect_fail += 1
+            if self._pool is not None:
+                self._pool.cx_connect_fail += 1
             state.stats.upstream_cx_connect_timeout += status == TIMEOUT
             if state.detector is not None:
                 state.failed(endpoint.key, status)
@@ -180,6 +186,8 @@ class TcpSession(Owner):
         if self._state is not None and self._endpoint is not None:
             self._state.connections -= 1
             self._state.balancing.end(self._endpoint)
+            if self._pool is not None:
+                self._pool.sessions -= 1
         self._plane.sink.closed(record)
 
     def _report(self) -> None:

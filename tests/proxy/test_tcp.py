@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devmesh.model.port import Protocol
+from devmesh.proxy.admin.clusters import counted
 from devmesh.snapshot.proxy import Target, TcpRoute
 from devmesh.snapshot.route import Weighted
 from tests.proxy.meshes import CLUSTER, App, End, Mesh, cluster, endpoint, snapshot
@@ -30,6 +31,19 @@ def test_bytes_go_both_ways_and_the_ends_are_told(first: object) -> None:
     assert len(mesh.sink.opens) == len(mesh.sink.closes) == (1 if first is PLAIN else 2)
     record = mesh.sink.closes[-1]
     assert (record.protocol, record.upstream_cluster) == ("tcp", CLUSTER)
+
+
+def test_sessions_are_counted_as_connections_of_their_host() -> None:
+    mesh = Mesh(PLAIN, App(None))
+    client = mesh.client(9000)
+    mesh.reactor.settle()
+    state = mesh.plane.state("a").cluster(CLUSTER)
+    host = counted(endpoint(), state)
+    assert (host["cx_total"], host["cx_active"], host["cx_connect_fail"]) == (1, 1, 0)
+    client.connection.abort()
+    mesh.reactor.settle()
+    host = counted(endpoint(), state)
+    assert (host["cx_total"], host["cx_active"]) == (1, 0)
 
 
 @BOTH

@@ -52,7 +52,7 @@ def counted(endpoint: Endpoint, state: ClusterState) -> dict[str, int]:
         zip(
             _COUNTED,
             (
-                pool.connections,
+                pool.connections + pool.sessions,
                 pool.cx_connect_fail,
                 pool.cx_total,
                 active,
