@@ -242,7 +242,7 @@ def test_tm08_locality_failover(mesh: Tasks) -> None:
     mesh.ready("local", *(f"helloworld-{zone.replace('.', '-')}" for zone in ZONES))
     mesh.apply(
         locality_rule("{enabled: true, failover: [{from: region1, to: region2}]}").replace(
-            "consecutive5xxErrors: 100", "consecutive5xxErrors: 1"
+            "consecutive5xxErrors: 100", "consecutive5xxErrors: 1, maxEjectionPercent: 100"
         )
     )
     for zone in ZONES:
