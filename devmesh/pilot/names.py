@@ -28,7 +28,7 @@ def names(entries: Iterable[Entry]) -> dict[str, tuple[str, ...]]:
 
 def aliases(entries: Iterable[Entry]) -> dict[str, str]:
     """Return what the ExternalName Services stand for (CNAME records)."""
-    return {entry.host: entry.alias_of for entry in entries if entry.alias_of}
+    return {entry.host: entry.external_name for entry in entries if entry.external_name}
 
 
 def _pod_addresses(entry: Entry) -> Iterator[str]:

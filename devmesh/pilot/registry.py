@@ -62,8 +62,8 @@ class Backend:
 class Entry:
     """One service of the registry, the same object as long as nothing about it changes.
 
-    `backends` are the ready ones, `members` all of them. `alias_of` is the host that
-    an ExternalName Service stands for. `distribution` is a Service's trafficDistribution, and
+    `backends` are the ready ones, `members` all of them. `external_name` is what an ExternalName Service
+    stands for, `alias_of` the same where it is another service's host. `distribution` is a Service's trafficDistribution, and
     `subject_alt_names` are what a ServiceEntry expects of its servers' certificates.
     """
 
@@ -75,6 +75,7 @@ class Entry:
     members: tuple[Backend, ...] = ()
     endpoints: Mapping[int, Labelled] = field(default_factory=dict)
     alias_of: str = ""
+    external_name: str = ""
     distribution: str = ""
     subject_alt_names: tuple[str, ...] = ()
 

@@ -39,6 +39,7 @@ def entries(
     problems: Problems,
 ) -> Iterator[Entry]:
     """Yield the entry of each Service, without its endpoints."""
+    known = _known(resources, settings)
     taken = {spec.cluster_ip for spec in (s.spec for s in resources.services) if spec.cluster_ip}
     for loaded in resources.services:
         with problems.contained(loaded.stored):
@@ -51,14 +52,18 @@ def entries(
                 address,
                 settings,
             )
+            alias = _alias(loaded.spec)
             members = _members(loaded, store, instances, workload_entries)
+            if alias and alias not in known:
+                members = (Backend(alias, {}, NO_LABELS),)
             yield Entry(
                 service,
                 loaded.origin(),
                 headless=loaded.spec.cluster_ip == "None",
                 backends=ready(members, even_not=bool(loaded.spec.publish_not_ready_addresses)),
                 members=members,
-                alias_of=_alias(loaded.spec),
+                alias_of=alias if alias in known else "",
+                external_name=alias,
                 distribution=_distribution(loaded, store),
             )
 
@@ -79,6 +84,13 @@ def _distribution(loaded: Loaded[ServiceSpec], store: Store) -> str:
     namespace = store.get(kinds.NAMESPACE, "", loaded.namespace)
     above = namespace.annotations if namespace is not None else {}
     return distribution_of(loaded.spec.traffic_distribution, loaded.stored.annotations, above)
+
+
+def _known(resources: Resources, settings: Settings) -> frozenset[str]:
+    """Return the hosts of all Services and ServiceEntries. What else an ExternalName Service may name is of
+    the world: it is looked up as a ServiceEntry's name would be."""
+    own = {service_host(s.name, s.namespace, settings.domain) for s in resources.services}
+    return frozenset(own.union(*(entry.spec.hosts for entry in resources.service_entries)))
 
 
 def _alias(spec: ServiceSpec) -> str:

@@ -178,6 +178,24 @@ spec: {type: ExternalName, externalName: b.default.svc.cluster.local}
     assert made.get("client", "other-name", host="other-name").workload == "b"
 
 
+def test_an_external_name_of_the_world_is_looked_up() -> None:
+    made = mesh(
+        CLIENT,
+        """
+apiVersion: v1
+kind: Service
+metadata: {name: far}
+spec: {type: ExternalName, externalName: api.example.com, ports: [{name: http, port: 80}]}
+""",
+    )
+    snapshot = made.compile().snapshot
+    assert snapshot.aliases == {"far.default.svc.cluster.local": "api.example.com"}
+    cluster = next(iter(snapshot.proxies.values())).outbound.clusters[
+        "outbound|80||far.default.svc.cluster.local"
+    ]
+    assert [endpoint.key for endpoint in cluster.endpoints] == [("api.example.com", 80)]
+
+
 def entry(spec: str, name: str = "entry", namespace: str = "default") -> str:
     return istio("ServiceEntry", name, spec, namespace)
 
