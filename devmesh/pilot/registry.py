@@ -63,8 +63,8 @@ class Entry:
     """One service of the registry, the same object as long as nothing about it changes.
 
     `backends` are the ready ones, `members` all of them. `external_name` is what an ExternalName Service
-    stands for, `alias_of` the same where it is another service's host. `distribution` is a Service's trafficDistribution, and
-    `subject_alt_names` are what a ServiceEntry expects of its servers' certificates.
+    stands for, `alias_of` the same where it is another service's host. `distribution` is a Service's
+    trafficDistribution, and `subject_alt_names` are what a ServiceEntry expects of its servers' certificates.
     """
 
     service: Service
