@@ -62,7 +62,8 @@ class GatewayTls:
         ca = self._authority(bound, tls, found) if mode in _VERIFYING else ""
         first, *more = found
         pems = tuple(f"{pem.certificate.strip()}\n{pem.key.strip()}\n" for pem in more)
-        return ServerTls(mode, hosts, first.certificate, first.key, ca, routes, tcp, pems, rules)
+        name = tls.credential_name or next(iter(tls.credential_names), "")
+        return ServerTls(mode, hosts, first.certificate, first.key, ca, routes, tcp, pems, rules, name)
 
     def _certificates(self, bound: BoundServer, tls: ServerTLSSettings) -> Iterator[Pem]:
         names = [("credentialName", tls.credential_name)] if tls.credential_name else []

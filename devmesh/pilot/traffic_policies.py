@@ -212,7 +212,7 @@ def tls(
     if pem is None or not suffices(given, pem):
         return UpstreamTls(mode, given.sni, names, insecure=insecure, error=NOT_SUPPLIED)
     certificate, key = (pem.certificate, pem.key) if mode is TlsMode.MUTUAL else ("", "")
-    return UpstreamTls(mode, given.sni, names, pem.ca, certificate, key, insecure)
+    return UpstreamTls(mode, given.sni, names, pem.ca, certificate, key, insecure, credential=name)
 
 
 def suffices(given: ClientTLSSettings, pem: Pem | None) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import ssl
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 from devmesh.security.contexts import load_chain
@@ -31,6 +32,15 @@ _VERSIONS = {
 
 class BadCertificate(ValueError):
     """A certificate, key or CA that a user gave cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCertificate:
+    """What is shown of a certificate; times are seconds since the epoch."""
+
+    serial: int
+    not_before: float
+    not_after: float
 
 
 def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
@@ -167,3 +177,20 @@ def _trust(context: ssl.SSLContext, ca_pem: str, what: str) -> None:
         context.load_verify_locations(cadata=ca_pem)
     except (ssl.SSLError, ValueError) as error:
         raise BadCertificate(f"{what}: the CA cannot be used: {error}") from error
+
+
+def first_certificate(pem: str) -> FirstCertificate:
+    """Read who the first certificate of a chain is, to show it.
+
+    Raises:
+        BadCertificate: There is none.
+    """
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError as error:
+        raise BadCertificate(f"not a certificate: {error}") from None
+    return FirstCertificate(
+        found.serial_number, found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
+    )

@@ -154,7 +154,7 @@ class UpstreamTls:
 
     SIMPLE and MUTUAL: without an `sni` it is the request's host, and without `sans`, too, the server has to
     be of that name; no `ca_pem`: the system's authorities. `files` are read by who connects. With an `error`
-    nobody can connect, for that reason.
+    nobody can connect, for that reason. `credential` is the name of the Secret that it is from.
     """
 
     mode: TlsMode = TlsMode.AUTO
@@ -167,6 +167,7 @@ class UpstreamTls:
     files: TlsFiles | None = None
     crl_pem: str = field(default="", repr=False)
     error: str = ""
+    credential: str = ""
 
     @property
     def names_host(self) -> bool:

@@ -113,7 +113,8 @@ class ServerTls:
 
     `more_pems` are further certificates, each with its key (for clients that want another algorithm).
     `routes` is the table for what comes by this server alone (Istio: another server's host is a 404
-    here); None where it carries no HTTP, whose connections take `tcp`.
+    here); None where it carries no HTTP, whose connections take `tcp`. `credential` is the name of the
+    Secret that it is from.
     """
 
     mode: str
@@ -125,6 +126,7 @@ class ServerTls:
     tcp: tuple[TcpRoute, ...] = ()
     more_pems: tuple[str, ...] = field(default=(), repr=False)
     rules: TlsRules = TlsRules()
+    credential: str = ""
 
     @property
     def secrets(self) -> tuple[object, ...]:

@@ -121,9 +121,9 @@ def build_console(deps: ConsoleDeps) -> Blueprint:
     @console.get(f"{openapi.PREFIX}/proxy-config/<what>/<namespace>/<path:name>")
     async def config(what: str, namespace: str, name: str) -> Response:
         if what == "secret":
-            identity = proxy_of(deps.feed.current, namespace, name).instance.identity
-            info = deps.certificates.describe(identity)
-            return answer(proxy_config.secrets(info, deps.recorder.clock()))
+            proxy, now = proxy_of(deps.feed.current, namespace, name), deps.recorder.clock()
+            info = deps.certificates.describe(proxy.instance.identity)
+            return answer(proxy_config.secrets(info, now) + proxy_config.credentials(proxy, now))
         if what not in _PARTS:
             raise Refused(404, f"proxy-config {what!r} is none of: {', '.join([*_PARTS, 'secret'])}")
         return answer(_PARTS[what](proxy_of(deps.feed.current, namespace, name)))

@@ -174,5 +174,44 @@ def secrets(info: SecretInfo, now: float) -> list[SecretRow]:
     ]
 
 
+def credentials(proxy: Proxy, now: float) -> list[SecretRow]:
+    """Return what the proxy holds of users' Secrets: the certificates it shows, and whom it trusts."""
+    held: dict[str, tuple[str, str]] = {}
+    for cluster in proxy.outbound.clusters.values():
+        if cluster.tls.credential:
+            held[cluster.tls.credential] = (cluster.tls.certificate_pem, cluster.tls.ca_pem)
+    for listener in proxy.gateway:
+        for tls in listener.tls:
+            if tls.credential:
+                held[tls.credential] = (tls.certificate_pem, tls.ca_pem)
+    return [
+        _secret_row(name, kind, pem, now)
+        for name, pems in sorted(held.items())
+        for kind, pem in zip(("Cert Chain", "CA"), pems, strict=True)
+        if pem
+    ]
+
+
+def _secret_row(name: str, kind: str, pem: str, now: float) -> SecretRow:
+    from devmesh.security.pem import BadCertificate, FirstCertificate, first_certificate
+
+    try:
+        found = first_certificate(pem)
+    except BadCertificate:
+        found = FirstCertificate(0, 0.0, 0.0)  # the finding about it says what is wrong
+    resource = name if "://" in name else f"kubernetes://{name}"
+    return SecretRow(
+        resource_name=resource if kind == "Cert Chain" else f"{resource}-cacert",
+        type=kind,
+        status="ACTIVE",
+        valid_cert=found.not_before <= now < found.not_after,
+        serial_number=f"{found.serial:x}",
+        not_after=_instant(found.not_after),
+        not_before=_instant(found.not_before),
+        identity="",
+        pem=pem,
+    )
+
+
 def _instant(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,6 +11,7 @@ from devmesh.api.console.proxy_routes import routes
 from devmesh.model.port import Protocol
 from devmesh.security.ca import CertificateAuthority
 from devmesh.security.contexts import Certificates
+from devmesh.snapshot.cluster import TlsMode, UpstreamTls
 from devmesh.snapshot.match import Exact, Present, Regex, StringMatch, Suffix
 from devmesh.snapshot.proxy import GatewayListener, Inbound, InboundPort, MtlsMode, Proxy, ServerTls, TcpRoute
 from devmesh.snapshot.route import (
@@ -184,3 +185,17 @@ def test_a_certificate_is_valid_in_its_time(now: float, valid: bool) -> None:
     assert (chain.type, chain.valid_cert) == ("Cert Chain", valid)
     assert (root.type, root.status) == ("CA", "ACTIVE")
     assert chain.serial_number != root.serial_number
+
+
+def test_secrets_of_users_are_shown_by_their_names(sidecar: Proxy) -> None:
+    pem = Certificates(CertificateAuthority("cluster.local", NOON), lambda: NOON).describe(identity(DETAILS))
+    name, cluster = next(iter(sidecar.outbound.clusters.items()))
+    tls = UpstreamTls(
+        TlsMode.MUTUAL, ca_pem=pem.roots_pem, certificate_pem=pem.certificate_pem, credential="client"
+    )
+    outbound = dataclasses.replace(sidecar.outbound, clusters={name: dataclasses.replace(cluster, tls=tls)})
+    chain, authority = proxy_config.credentials(dataclasses.replace(sidecar, outbound=outbound), NOON)
+    assert (chain.resource_name, chain.type, chain.status) == ("kubernetes://client", "Cert Chain", "ACTIVE")
+    assert (chain.serial_number, chain.valid_cert) == (pem.serial, True)
+    assert (authority.resource_name, authority.type) == ("kubernetes://client-cacert", "CA")
+    assert proxy_config.credentials(sidecar, NOON) == []
