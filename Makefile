@@ -31,6 +31,7 @@ bench: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	@bash .ci/packages test
 	$(BIN)/python -m bench.soak
+	$(BIN)/python -m bench.storm
 
 ui: devmesh/api/ui/index.html
 

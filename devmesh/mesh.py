@@ -282,6 +282,7 @@ class Mesh:
             self.fabric,
             self._backend(nursery),
             configured=self._configured,
+            withdrawn=self._withdrawn,
             access_log=self._access_log,
             state_dir=self.settings.state.path,
             mesh=self.settings.state.name,
@@ -428,6 +429,10 @@ class Mesh:
 
     async def _configured(self, instance: str) -> None:
         while instance not in self.feed.current.instances:
+            await self.feed.newer_than(self.feed.current.version)
+
+    async def _withdrawn(self, instance: str) -> None:
+        while (known := self.feed.current.instances.get(instance)) is not None and known.ready:
             await self.feed.newer_than(self.feed.current.version)
 
     def _access_log(self, instance: str, options: LogOptions) -> AsyncIterator[bytes]:

@@ -279,7 +279,10 @@ class Exchange:
     # -- a try --
 
     def _attempt(self) -> None:
-        side, cluster, plane = self.side, self.cluster, self.plane
+        side, plane = self.side, self.plane
+        if self.attempts:  # Envoy: the endpoints as they are by now
+            self.cluster = side.present(self.cluster)
+        cluster = self.cluster
         state = self.state = side.state.cluster(cluster.name)
         stats = self.stats = state.stats
         if state.used is not cluster and not self.attempts:
@@ -290,7 +293,8 @@ class Exchange:
         elif cluster.hashing is not None:
             if not state.prepare_tables(cluster, self._prepared):
                 return
-            endpoint = pick(cluster, state.balancing, plane.draw(), key=self._hashed(cluster.hashing))
+            key = self._hashed(cluster.hashing)
+            endpoint = pick(cluster, state.balancing, plane.draw(), exclude=self._tried, key=key)
         elif len(cluster.endpoints) == 1 and not state.balancing.ejected:
             endpoint = cluster.endpoints[0]
         else:
@@ -364,7 +368,7 @@ class Exchange:
         state = self.state
         if state.connections >= self.cluster.limits.max_connections:
             state.stats.upstream_cx_overflow += 1
-            if pool.connections:  # else this one is made all the same: nothing would ever free one
+            if pool.own:  # else this one is made all the same: nothing would ever free one
                 state.pending += 1
                 self._waiting = pool
                 pool.waiting.append(self)

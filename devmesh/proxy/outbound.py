@@ -366,6 +366,10 @@ class ClientSide(Side):
             fields += cors.response(route.cors, exchange.request.headers.get("origin"))
         return fields
 
+    def present(self, cluster: Cluster) -> Cluster:
+        proxy = self.plane.feed.current.proxies.get(self.instance)
+        return proxy.outbound.clusters.get(cluster.name, cluster) if proxy is not None else cluster
+
     def reply_fields(self, exchange: Exchange, fields: Fields) -> Fields:
         route = exchange.route
         if route is None or exchange.details == cors.DETAILS:

@@ -89,6 +89,12 @@ class Pool:
         self.host = text_of(endpoint.key)
         self.use(endpoint)
 
+    @property
+    def own(self) -> int:
+        """How many of the connections are of HTTP/1.1, or end: those that somebody may wait for."""
+        shared = self.multiplex
+        return self.connections if shared is None else self.connections - len(shared.connections)
+
     def use(self, endpoint: Endpoint) -> None:
         """Connect to `endpoint` from now on; its address and port are as before."""
         self.endpoint = endpoint
@@ -149,7 +155,9 @@ class ClusterState:
 
     def use(self, cluster: Cluster) -> None:
         """Follow a cluster's settings and endpoints from now on."""
-        self.used = cluster
+        before, self.used = self.used, cluster
+        if before is not None and (before.http2, before.by_client) != (cluster.http2, cluster.by_client):
+            self.close_idle()  # Envoy: another cluster, with pools of its own
         if self.tls is not cluster.tls:
             self.use_tls(cluster.tls)
         if cluster.warm_up is not None:

@@ -111,6 +111,10 @@ class Side(ABC):
             OSError: It failed at once.
         """
 
+    def present(self, cluster: Cluster) -> Cluster:
+        """Return a cluster as it is by now."""
+        return cluster
+
     def variant(self, exchange: Exchange) -> Variant:
         """Return which connections an exchange may share, for a cluster that divides them."""
         return SHARED

@@ -30,7 +30,7 @@ from devmesh.runtime.pods.backend import Backend
 from devmesh.runtime.pods.container import ContainerRunner
 from devmesh.runtime.pods.kubelet import Kubelet
 from devmesh.runtime.pods.logs import ContainerLog, read_log
-from devmesh.runtime.pods.node import AccessLog, Configured, Node
+from devmesh.runtime.pods.node import AccessLog, Configured, Node, Withdrawn
 from devmesh.runtime.pods.pod import PodRunner, pod_folder
 from devmesh.runtime.proxy_container import ProxyContainers
 from devmesh.snapshot.network import MARK_PROXY, Dialer
@@ -41,12 +41,17 @@ LONGEST_STOP = 5.0
 _EXPIRY_PERIOD = 60.0
 
 
+async def _at_once(instance: str) -> None:
+    await trio.lowlevel.checkpoint()
+
+
 class Runtime:
     """Makes run what the store asks for. Implements `devmesh.runtime.access.Containers`.
 
     Args:
         dialer: Connects inside pods' namespaces (`devmesh.runtime.network.Fabric`).
         configured: Returns once an instance's proxy has its configuration; its pod's containers wait.
+        withdrawn: Returns once an instance that is not ready gets no new requests; what ends waits for it.
         access_log: The log of a pod's istio-proxy container.
         state_dir: The mesh's folder; ``pods/`` and ``volumes/`` in it are the runtime's.
         config_maps: Kept in every namespace: ``kube-root-ca.crt``, ``istio-ca-root-cert``.
@@ -70,6 +75,7 @@ class Runtime:
         config_maps: Mapping[str, Mapping[str, str]] | None = None,
         inject_all: bool = False,
         proxies: ProxyContainers | None = None,
+        withdrawn: Withdrawn | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._proxies = proxies
@@ -85,6 +91,7 @@ class Runtime:
             events=self.events,
             dialer=dialer,
             configured=configured,
+            withdrawn=withdrawn or _at_once,
             access_log=access_log,
             mesh=mesh,
             trust_domain=trust_domain,

@@ -142,7 +142,7 @@ def pick(
     Args:
         draw: Uniform in [0, 1).
         exclude: Endpoints that this request has tried already; one of them is taken all the same
-            where there is no other (Envoy: previous_hosts). Hashing takes no notice of it.
+            where there is no other (Envoy: previous_hosts).
         key: The request's hash, for clusters that hash; None: it has none.
         now: Seconds; matters to warm-up alone.
     """
@@ -150,7 +150,7 @@ def pick(
     if cluster.plain and not state.ejected:
         turn: State | Turn = state
     elif cluster.hashing is not None:
-        return _by_hash(cluster, state, int(draw * 2**64) if key is None else key)
+        return _by_hash(cluster, state, int(draw * 2**64) if key is None else key, exclude)
     else:
         endpoints, draw, turn = _at_level(cluster, state, draw)
     if exclude:
@@ -180,9 +180,9 @@ def _at_level(cluster: Cluster, state: State, draw: float) -> tuple[Sequence[End
     return place.endpoints, draw, place.turn
 
 
-def _by_hash(cluster: Cluster, state: State, value: int) -> Endpoint | None:
+def _by_hash(cluster: Cluster, state: State, value: int, exclude: Collection[Endpoint]) -> Endpoint | None:
     """Envoy: the priority, too, follows from the hash. Who is left out passes its keys to those that come
-    next on the ring; the keys of the others stay."""
+    next on the ring; the keys of the others stay. A retry goes on along the ring in the same way."""
     tables, every = state.tables(cluster), state.levels(cluster)
     number = 0
     if len(every) > 1:
@@ -194,13 +194,17 @@ def _by_hash(cluster: Cluster, state: State, value: int) -> Endpoint | None:
         state.panics += 1
     ejected: Collection[Key] = () if level.panic else state.ejected
     table, known = tables[min(number, len(tables) - 1)] if tables else NOWHERE, state.by_key
+    again: Endpoint | None = None
     for attempt in range(_MOST_ATTEMPTS):
         found = table.find(value, attempt)
         if found is None:
             break
         if found.key not in ejected and found.key in known:
-            return known[found.key]
-    return level.endpoints[value % len(level.endpoints)]
+            endpoint = known[found.key]
+            if endpoint not in exclude:
+                return endpoint
+            again = again or endpoint
+    return again or level.endpoints[value % len(level.endpoints)]
 
 
 def _equal(

@@ -72,6 +72,17 @@ def test_another_endpoint_takes_the_request_of_one_that_refuses() -> None:
     assert client.data.count(b"hello") == 20
 
 
+def test_a_retry_goes_to_the_endpoints_of_by_then() -> None:
+    route = to_b(retry=replace(DEFAULT, base_interval=2.0, max_interval=2.0))
+    mesh = Mesh(snapshot(route, clusters=(cluster(GONE),)))
+    client = mesh.client()
+    client.connection.send(GET)
+    mesh.reactor.settle()
+    mesh.feed.publish(snapshot(route, clusters=(cluster(endpoint()),), version=2))
+    mesh.reactor.advance(10)
+    assert (status_of(client.data), len(mesh.reactor.dialled)) == (200, 2)
+
+
 def test_no_endpoint_is_no_healthy_upstream() -> None:
     mesh = Mesh(snapshot(clusters=(cluster(),)))
     answer = mesh.call(GET)

@@ -29,7 +29,9 @@ class World:
     dialer: FakeDialer
     runtime: Runtime
     configured: set[str] = field(default_factory=set)
+    withdrawn: dict[str, bool] = field(default_factory=dict)
     configures_all: bool = True
+    slow_to_withdraw: float = 0.0
 
     async def settled(self) -> None:
         """Wait until nothing more happens within a moment (that which pods have to drain)."""
@@ -82,6 +84,11 @@ async def world(
         while not made.configures_all and instance not in made.configured:  # noqa: ASYNC110
             await trio.sleep(0.01)
 
+    async def withdrawn(instance: str) -> None:
+        found = runtime.instances.get(instance)
+        made.withdrawn[instance] = found is None or not found.ready
+        await trio.sleep(made.slow_to_withdraw)
+
     async def access_log(instance: str, options: LogOptions) -> AsyncIterator[bytes]:
         yield b"[access] " + instance.encode()
 
@@ -90,6 +97,7 @@ async def world(
         dialer,
         backend,
         configured=configured,
+        withdrawn=withdrawn,
         access_log=access_log,
         state_dir=tmp_path,
         config_maps={"kube-root-ca.crt": {"ca.crt": "CA"}},

@@ -91,6 +91,16 @@ def test_the_keys_of_an_ejected_endpoint_move_and_no_others(how: Hashing) -> Non
     assert owners(made, state) == before
 
 
+@BOTH
+def test_a_retry_goes_on_along_the_ring_and_comes_back_if_there_is_nobody_else(how: Hashing) -> None:
+    made, state = cluster(endpoints(3), how), State()
+    for key in KEYS[:50]:
+        first = pick(made, state, 0.5, key=key)
+        assert first is not None
+        assert pick(made, state, 0.5, key=key, exclude=(first,)) not in (first, None)
+        assert pick(made, state, 0.5, key=key, exclude=made.endpoints) == first
+
+
 def test_all_ejected_is_nobody() -> None:
     made, state = cluster(endpoints(2)), State()
     state.ejected.update(e.key for e in made.endpoints)

@@ -15,6 +15,8 @@ from devmesh.snapshot.network import Dialer
 
 Configured = Callable[[str], Awaitable[None]]
 """Returns once the proxy of the instance of that id has its configuration (the snapshot names it)."""
+Withdrawn = Callable[[str], Awaitable[None]]
+"""Returns once nothing new is sent to the instance of that id, which is said to be not ready."""
 AccessLog = Callable[[str, LogOptions], AsyncIterator[bytes]]
 """Yields the access log of the instance of that id, line by line, as `Containers.logs` does."""
 
@@ -35,6 +37,7 @@ class Node:
     events: Events
     dialer: Dialer
     configured: Configured
+    withdrawn: Withdrawn
     access_log: AccessLog
     mesh: str
     trust_domain: str

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _SANDBOX_BACKOFF, _LONGEST_SANDBOX_BACKOFF = 1.0, 60.0
 _VOLUME_RETRY = 2.0
 _DRAIN = 0.1
+_WITHDRAWAL = 1.0  # seconds that the mesh has to take an ending pod out
 _LAST_SECONDS = 10.0  # for closing a sandbox, whatever holds it up
 
 
@@ -79,8 +80,9 @@ class PodRunner:
     async def stop(self, grace: float, *, drain: bool = True) -> None:
         """End it: not ready from now on, then its containers in parallel, within `grace` seconds each.
 
-        With `drain`, SIGTERM comes a moment later than that: the mesh has by then stopped to send new
-        requests here, and those under way have mostly been answered. On a cluster the two race.
+        With `drain`, the signal comes a moment after the mesh has stopped to send new requests here, so that
+        those under way have mostly been answered. On a cluster the two race; but there, too, a pod without
+        grace lives on for a moment (kubelet: two seconds at least).
 
         One that is being stopped already goes on as it was told to, but without grace it is killed.
         """
@@ -93,9 +95,12 @@ class PodRunner:
         self.stopping = True
         self._stop_asked.set()
         self.changed()
+        self._report()  # without grace its object is gone already, and nothing changed
         self._early.cancel()
-        if drain and grace > 0 and instance is not None and instance.ready:
-            await trio.sleep(min(_DRAIN, grace / 2))
+        if drain and instance is not None and instance.ready:
+            with trio.move_on_after(min(_WITHDRAWAL, grace / 2 or _WITHDRAWAL)):
+                await self.node.withdrawn(self.pod.uid)
+                await trio.sleep(_DRAIN)
         async with trio.open_nursery() as nursery:
             for runner in self.apps:
                 nursery.start_soon(runner.stop, grace)

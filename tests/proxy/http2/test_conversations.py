@@ -11,7 +11,19 @@ from devmesh.model.port import Protocol
 from devmesh.snapshot.cluster import Cluster, Limits
 from devmesh.snapshot.proxy import MtlsMode
 from tests.proxy.http2.peers import Message, Peer, Server
-from tests.proxy.meshes import App, Mesh, body_of, cluster, endpoint, head_of, snapshot, status_of
+from tests.proxy.meshes import (
+    APP,
+    CLUSTER,
+    GET,
+    App,
+    Mesh,
+    body_of,
+    cluster,
+    endpoint,
+    head_of,
+    snapshot,
+    status_of,
+)
 
 
 def http2_cluster(*, mtls: bool = False, **limits: float) -> Cluster:
@@ -235,6 +247,22 @@ def test_with_as_many_connections_as_allowed_streams_wait_for_room() -> None:
     mesh.reactor.settle()
     assert (client.messages[first].body, client.messages[second].body) == (b"one", b"two")
     assert len(server.peers) == 1
+
+
+def test_a_cluster_that_speaks_http2_no_longer_does_not_wait_for_its_connections() -> None:
+    mesh = speaking(max_connections=1)
+    assert status_of(mesh.call(GET)) == 200
+    mesh.reactor.serve(None, *APP, App())
+    limits = Limits(max_connections=1)
+    mesh.feed.publish(snapshot(clusters=(replace(cluster(endpoint()), limits=limits),), version=2))
+    assert status_of(mesh.call(GET)) == 200
+
+
+def test_clients_of_both_protocols_have_connections_of_their_own() -> None:
+    mesh = speaking(max_connections=1)
+    assert status_of(mesh.call(GET)) == 200
+    pool = next(iter(mesh.plane.state("a").cluster(CLUSTER).pools.values()))
+    assert (pool.connections, pool.own) == (1, 0)
 
 
 def test_more_waiting_than_allowed_is_refused() -> None:

@@ -239,6 +239,32 @@ async def test_a_forced_deletion_kills(autojump_clock: Any, world: Any, make_pod
     assert world.backend.sandbox("a").is_closed
 
 
+@pytest.mark.parametrize("grace", [0, 10])
+async def test_what_ends_is_out_of_the_mesh_before_it_is_told_to(
+    autojump_clock: Any, world: Any, make_pod: MakePod, grace: int
+) -> None:
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    world.slow_to_withdraw = 0.5
+    world.store.delete(pod.key, grace=grace)
+    await trio.sleep(0.4)
+    assert world.withdrawn == {pod.uid: True}
+    assert world.container("a").signals == []
+    await trio.sleep(0.3)
+    assert world.container("a").signals == [signal.SIGKILL if grace == 0 else signal.SIGTERM]
+
+
+async def test_a_mesh_that_does_not_withdraw_holds_nothing_up(
+    autojump_clock: Any, world: Any, make_pod: MakePod
+) -> None:
+    pod = world.put(POD, make_pod("a"))
+    await world.settled()
+    world.slow_to_withdraw = 100
+    world.store.delete(pod.key, grace=0)
+    await trio.sleep(1.1)
+    assert world.container("a").signals == [signal.SIGKILL]
+
+
 async def test_init_containers_run_in_order_before_the_others(
     autojump_clock: Any, world: Any, make_pod: MakePod
 ) -> None:
