@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from devmesh.config.documents.serviceentry import ServiceEntrySpec
-from devmesh.config.documents.sidecar import SidecarSpec
 from devmesh.config.documents.virtualservice import VirtualServiceSpec
 from devmesh.config.finding import Finding
 from devmesh.config.store import Stored
@@ -40,13 +38,6 @@ def findings(resources: Resources, memo: Memo) -> Iterator[Finding]:
     """Yield what is to be told of the fields that do nothing yet."""
     for loaded in resources.destination_rules:
         yield from memo.get(("pending", loaded.stored.key), (loaded,), _by_path, loaded.stored)
-    for sidecar in resources.sidecars:
-        yield from memo.get(("pending", sidecar.stored.key), (sidecar,), _sockets, sidecar)
-    for entry in resources.service_entries:
-        yield from memo.get(("pending", entry.stored.key), (entry,), _unix, entry)
-    for place in resources.workload_entries:
-        if place.spec.address.startswith("unix://"):
-            yield _finding(place.stored, "spec.address")
     for vs in resources.virtual_services:
         yield from memo.get(("pending", vs.stored.key), (vs,), _claims, vs)
 
@@ -71,22 +62,6 @@ def _find(value: Any, steps: Sequence[str], path: str) -> Iterator[str]:
             yield f"{path}.{name}"
     elif isinstance(value, dict) and value.get(steps[0]) not in (None, "", [], {}):
         yield from _find(value[steps[0]], steps[1:], f"{path}.{steps[0]}" if path else steps[0])
-
-
-def _sockets(sidecar: Loaded[SidecarSpec]) -> tuple[Finding, ...]:
-    return tuple(
-        _finding(sidecar.stored, f"spec.ingress[{index}].defaultEndpoint")
-        for index, listener in enumerate(sidecar.spec.ingress)
-        if listener.default_endpoint.startswith("unix://")
-    )
-
-
-def _unix(entry: Loaded[ServiceEntrySpec]) -> tuple[Finding, ...]:
-    return tuple(
-        _finding(entry.stored, f"spec.endpoints[{index}].address")
-        for index, endpoint in enumerate(entry.spec.endpoints)
-        if endpoint.address.startswith("unix://")
-    )
 
 
 def _claims(vs: Loaded[VirtualServiceSpec]) -> tuple[Finding, ...]:

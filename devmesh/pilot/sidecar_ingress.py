@@ -91,7 +91,7 @@ def _last_hop(listener: IstioIngressListener, instance: Instance) -> LastHop | N
     """Istio: 0.0.0.0 is the workload's own address; without an endpoint it is what was called."""
     text = listener.default_endpoint
     if not text or text.startswith("unix://"):
-        return None
+        return LastHop(text, 0) if text else None
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     if host in ("0.0.0.0", "::"):

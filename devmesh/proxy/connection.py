@@ -132,6 +132,8 @@ class SocketConnection:
                 self._hung_up()
 
     def keep_alive(self, probes: int, time: int, interval: int) -> None:
+        if self._sock.family == socket.AF_UNIX:
+            return
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (
             (socket.TCP_KEEPCNT, probes),

@@ -22,6 +22,8 @@ from devmesh.snapshot.network import INBOUND_SOURCE, MARK_HOP, MARK_PROXY
 if TYPE_CHECKING:
     from devmesh.proxy.side import Dialling, Named
 
+UNIX = "unix://"
+"""Before the path of a unix socket. Istio: it is the pod's in which the proxy runs."""
 _MESH = (TlsMode.AUTO, TlsMode.ISTIO_MUTUAL)
 _WRONG_NAME = "TLS error: certificate verify failed: verify SAN list"  # Envoy's words
 
@@ -43,7 +45,7 @@ def is_mesh_tls(cluster: Cluster, endpoint: Endpoint) -> bool:
 
 def is_name(address: str) -> bool:
     """Tell whether `address` has to be looked up."""
-    return not _is_address(address)
+    return not _is_address(address) and not address.startswith(UNIX)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -101,7 +103,9 @@ def connect(
     origin: str | None = source.id
     mark = MARK_HOP
     if instance is None:
-        if endpoint.name or address != endpoint.address or (address, port) in plane.feed.current.backends:
+        if address.startswith(UNIX):
+            instance, mark = source.id, MARK_PROXY
+        elif endpoint.name or address != endpoint.address or (address, port) in plane.feed.current.backends:
             instance, address, port = _meant(plane, address, port)
         if instance is None and is_loopback(address):
             instance, origin = _loopback(source, endpoint)

@@ -39,17 +39,22 @@ def address_of(name: Callable[[], Any]) -> Address:
     """Return what getsockname or getpeername says as (address, port), an IPv4 address mapped into IPv6 as
     the former; ("", 0) where the connection is gone."""
     try:
-        address, port = name()[:2]
+        found = name()
     except OSError:
         return "", 0
+    if not isinstance(found, tuple):
+        return "", 0  # a unix socket's, which mostly has none
+    address, port = found[:2]
     if address.startswith(_MAPPED) and "." in address:
         address = address[len(_MAPPED) :]
     return address.partition("%")[0], port
 
 
 def text_of(address: Address) -> str:
-    """Return ``10.0.0.1:80`` or ``[fd00::1]:80``, as Envoy writes them."""
+    """Return ``10.0.0.1:80``, ``[fd00::1]:80`` or ``/a/socket``, as Envoy writes them."""
     host, port = address
+    if host.startswith("unix://"):
+        return host.removeprefix("unix://")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

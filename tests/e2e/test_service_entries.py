@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.applications import APPS, Applications, outside
-from tests.e2e.bookinfo import eventually
+from tests.e2e.bookinfo import KUBECTL, eventually
 from tests.e2e.test_swap import _listens, free_port
 
 HERE = "198.51.100.93"  # what apps/devmesh.yaml has for stand-in.example.com
@@ -120,3 +120,32 @@ spec: {{address: {HERE}, labels: {{app: mysql-vm}}, serviceAccount: mysql}}
         clean.mesh.kubectl("delete", "workloadentry", "vm1")
         answer = talk(clean, VM, 3306)
         assert "outside" not in str(answer), answer
+
+
+UNIX = """
+import os, socket
+with socket.socket(socket.AF_UNIX) as server:
+    server.bind("/tmp/own.sock")
+    os.chmod("/tmp/own.sock", 0o666)
+    server.listen()
+    print("listening", flush=True)
+    connection, _ = server.accept()
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 4\\r\\n\\r\\nunix")
+    connection.recv(65536)
+"""
+
+
+def test_a_unix_socket_is_a_file_of_the_callers_pod(clean: Applications) -> None:
+    clean.apply(
+        entry("sock.example.com", "  resolution: STATIC\n  endpoints: [{address: 'unix:///tmp/own.sock'}]")
+    )
+    python = sys.executable if clean.runtime == "process" else "python3"
+    command = [KUBECTL, "exec", "deploy/client", "-c", "app", "--", python, "-u", "-c", UNIX]
+    with subprocess.Popen(command, env=clean.mesh.environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+        answer = clean.get("http://sock.example.com/unix")
+        server.kill()
+    assert (answer["status"], answer["body"]) == (200, "unix")
+    assert '"/tmp/own.sock" outbound|80||sock.example.com' in clean.logged('"GET /unix HTTP/1.1"')

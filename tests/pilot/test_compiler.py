@@ -236,7 +236,5 @@ http:
         "DestinationRule spec.trafficPolicy.portLevelSettings[0].outlierDetection.consecutiveErrors",
         "DestinationRule spec.trafficPolicy.retryBudget.budgetInterval",
         "DestinationRule spec.trafficPolicy.tunnel.protocol",
-        "ServiceEntry spec.endpoints[0].address",
-        "Sidecar spec.ingress[0].defaultEndpoint",
         "VirtualService spec.http[0].match[0].headers.@request.auth.claims.group",
     ]

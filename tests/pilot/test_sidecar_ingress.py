@@ -63,6 +63,7 @@ ingress: [{port: {number: 9090, protocol: HTTP, name: x}, defaultEndpoint: "127.
         ("0.0.0.0:5000", LastHop("10.0.0.2", 5000)),
         ("'[::1]:5000'", LastHop("::1", 5000)),
         ("'[::]:5000'", LastHop("::1", 5000)),  # it has no IPv6 address
+        ("unix:///run/app.sock", LastHop("unix:///run/app.sock", 0)),
         ("''", None),
     ],
 )

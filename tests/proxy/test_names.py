@@ -32,6 +32,13 @@ def test_loopback_is_the_callers_own_pod(address: str) -> None:
     assert mesh.reactor.dialled[0] == ("a", found, 5000, MARK_PROXY)
 
 
+def test_a_unix_socket_is_the_callers_own_pods() -> None:
+    mesh = leading(Endpoint("unix:///run/app.sock", 5000))
+    mesh.reactor.serve("a", "unix:///run/app.sock", 5000, App())
+    assert body_of(mesh.call(GET)) == b"hello"
+    assert mesh.sink.requests[0].upstream_host == "/run/app.sock"
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [

@@ -20,6 +20,7 @@ from devmesh.runtime.network.hub import INBOUND_SOURCE_V6, Hub
 from devmesh.runtime.network.interception import Equipment, Interceptor, socket_at_home
 from devmesh.runtime.network.namespaces import Namespaces
 from devmesh.runtime.network.pod import NameServer, PodNetwork
+from devmesh.runtime.network.pod_sockets import SCHEME, PodSockets
 from devmesh.runtime.network.relay import relay
 from devmesh.runtime.network.selection import EVERYTHING, Network, Selection
 from devmesh.runtime.network.sockets import SocketMaker, open_listener, start_connecting
@@ -65,6 +66,7 @@ class Fabric:
         self._addresses = addresses or AddressPool()
         self._virtual = tuple(virtual)
         self._interceptor = Interceptor(namespaces, self._addresses, tuple(virtual), names)
+        self._pod_sockets = PodSockets()
         self._hub: Hub | None = None
         self._members: dict[str, _Member] = {}
         self._by_address: dict[str, str] = {}
@@ -237,12 +239,15 @@ class Fabric:
 
         `INBOUND_SOURCE` as `bind` stands for Istio's ::6 where `address` is an IPv6 one. What is outside
         the mesh is dialled from a container's own namespace, else from devmesh's; an address of a pod,
-        which only pods can reach, from `origin`'s. The pods' gateway is this machine: its loopback.
+        which only pods can reach, from `origin`'s. ``unix://PATH`` is a socket of the pod's. The pods'
+        gateway is this machine: its loopback.
 
         Raises:
             OSError: The pod is gone, or connecting failed at once.
         """
         where = destination
+        if where is not None and address.startswith(SCHEME):
+            return self._pod_sockets.connect(self._maker(where), self.netns(where), address)
         if where is None and self._is_virtual(address):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")  # as kube-proxy does
         if where is None and origin is not None:

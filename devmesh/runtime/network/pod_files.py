@@ -27,7 +27,7 @@ class RunningPodFiles:
 
         def read(path: str) -> bytes:
             denied: OSError | None = None
-            for root in _roots(wanted):
+            for root in roots_of(wanted):
                 try:
                     with open(within(root, path), "rb") as file:
                         return file.read(MOST)
@@ -66,7 +66,7 @@ def within(root: str, path: str) -> str:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
-def _roots(netns: int) -> Iterator[str]:
+def roots_of(netns: int) -> Iterator[str]:
     """Yield the root folders of processes in a network namespace, each once."""
     seen = set()
     own = _view("self")

@@ -42,7 +42,7 @@ def test_the_first_process_that_has_a_file_gives_it(tmp_path: Path, monkeypatch:
     for root in roots:
         root.mkdir()
     (roots[1] / "ca.crt").write_text("A")
-    monkeypatch.setattr(pod_files, "_roots", lambda netns: map(str, roots))
+    monkeypatch.setattr(pod_files, "roots_of", lambda netns: map(str, roots))
     read = RunningPodFiles(here).reader("a")
     assert read("/ca.crt") == b"A"
     with pytest.raises(FileNotFoundError, match="no process of the pod has the file /other"):
