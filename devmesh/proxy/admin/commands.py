@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from devmesh.proxy.admin import actions, information
 from devmesh.proxy.admin.clusters import clusters
+from devmesh.proxy.admin.dump.configuration import config_dump
 from devmesh.proxy.admin.http import Asked, Reply
 from devmesh.proxy.admin.prometheus import prometheus
 from devmesh.proxy.admin.stats import stats
@@ -28,6 +29,17 @@ _FILTER = ("filter", "Regular expression (Google re2) for filtering")
 COMMANDS = (
     Command("/certs", "print certs on machine", information.certs),
     Command("/clusters", "upstream cluster status", clusters, parameters=(_FILTER,)),
+    Command(
+        "/config_dump",
+        "dump current Envoy configs",
+        config_dump,
+        parameters=(
+            ("resource", "The resource to dump"),
+            ("mask", "The fields that are kept (a field mask)"),
+            ("name_regex", "Only what has such a name (Google re2)"),
+            ("include_eds", "Endpoints, too"),
+        ),
+    ),
     Command(
         "/drain_listeners",
         "drain listeners",
