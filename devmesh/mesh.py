@@ -352,6 +352,7 @@ class Mesh:
                 self.status,
                 self.findings,
                 streams,
+                self.engine.admin,
             )
         )
         kube = KubeDeps(

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("devmesh.cli.logs", "Print a container's log, or the access log."),
     "exec": ("devmesh.cli.exec", "Run a command in a pod."),
     "proxy-config": ("devmesh.cli.proxy_config", "Show what a proxy decides by, as istioctl does."),
+    "proxy-status": ("devmesh.cli.proxy_status", "Show the proxies, as istioctl does."),
     "swap": ("devmesh.cli.swap", "Let a process of this machine take a workload's place."),
     "graph": ("devmesh.cli.graph", "Show who calls whom, from live traffic."),
     "doctor": ("devmesh.cli.doctor", "Check what this machine allows."),
@@ -37,11 +38,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+# istioctl's short names; not listed.
+SHORT = {"pc": "proxy-config", "ps": "proxy-status"}
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = SHORT.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         found = importlib.import_module(COMMANDS[cmd_name][0]).command

@@ -126,3 +126,20 @@ def test_what_is_wrong_is_told_with_an_exit_status(bookinfo: Bookinfo) -> None:
         agent(bookinfo, "nothing")
     with pytest.raises(AssertionError, match="executable file not found"):
         in_proxy(bookinfo, "no-such-command")
+
+
+def test_proxy_config_in_istioctls_formats(bookinfo: Bookinfo) -> None:
+    assert bookinfo.get().status == 200
+    lines = bookinfo.devmesh("pc", "endpoints", "productpage-v1", "--port", "9080").splitlines()
+    assert lines[0].split() == ["ENDPOINT", "STATUS", "OUTLIER", "CHECK", "CLUSTER"]
+    assert any("HEALTHY" in line and "reviews" in line for line in lines[1:])
+    clusters = json.loads(bookinfo.devmesh("pc", "clusters", "productpage-v1", "-o", "json"))
+    assert "outbound|9080||reviews.default.svc.cluster.local" in {each["name"] for each in clusters}
+    dump = json.loads(agent(bookinfo, "config_dump?include_eds"))
+    kinds = [each["@type"].rpartition(".")[2] for each in dump["configs"]]
+    assert kinds == [
+        "BootstrapConfigDump", "ClustersConfigDump", "EndpointsConfigDump", "ListenersConfigDump",
+        "ScopedRoutesConfigDump", "RoutesConfigDump", "SecretsConfigDump",
+    ]  # fmt: skip
+    assert "productpage-v1" in bookinfo.devmesh("proxy-status")
+    assert "active loggers:" in bookinfo.devmesh("pc", "log", "productpage-v1")

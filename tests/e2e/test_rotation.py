@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography.x509 import load_pem_x509_certificate
 
 from tests.e2e.bookinfo import SAMPLE, running
 from tests.e2e.test_routing import UNDER_LOAD
@@ -27,8 +29,10 @@ def test_certificates_are_renewed_without_a_failed_request(tmp_path: Path) -> No
     with running("rotation", "process", tmp_path, source=tmp_path) as mesh:
 
         def serial() -> str:
-            rows = json.loads(mesh.devmesh("proxy-config", "secret", "details-v1", "-o", "json"))
-            return str(next(row for row in rows if row["resource_name"] == "default")["serial_number"])
+            found = json.loads(mesh.devmesh("proxy-config", "secret", "details-v1", "-o", "json"))
+            own = next(each for each in found["dynamicActiveSecrets"] if each["name"] == "default")
+            chain = base64.b64decode(own["secret"]["tlsCertificate"]["certificateChain"]["inlineBytes"])
+            return str(load_pem_x509_certificate(chain).serial_number)
 
         before = serial()
         counts = json.loads(mesh.python("productpage-v1", UNDER_LOAD, "6"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from devmesh.api.console import openapi, proxy_config, streams
+from devmesh.api.console import openapi, proxies, proxy_config, streams
 from devmesh.api.console.answers import Failure, FindingView, Refused, RequestView, Status
 from devmesh.api.console.deps import ConsoleDeps
 from devmesh.api.console.instances import instances_of, is_meant, proxy_of
@@ -126,7 +126,24 @@ def build_console(deps: ConsoleDeps) -> Blueprint:
             return answer(proxy_config.secrets(info, now) + proxy_config.credentials(proxy, now))
         if what not in _PARTS:
             raise Refused(404, f"proxy-config {what!r} is none of: {', '.join([*_PARTS, 'secret'])}")
-        return answer(_PARTS[what](proxy_of(deps.feed.current, namespace, name)))
+        proxy = proxy_of(deps.feed.current, namespace, name)
+        if what == "endpoints":
+            is_ejected = proxies.ejected_by(deps.admin, proxy.instance.id)
+            return answer(proxy_config.endpoints(proxy, is_ejected))
+        return answer(_PARTS[what](proxy))
+
+    @console.get(f"{openapi.PREFIX}/proxies")
+    async def all_proxies() -> Response:
+        return answer(proxies.proxies(deps.feed.current))
+
+    @console.route(
+        f"{openapi.PREFIX}/proxies/<namespace>/<name>/admin/<path:command>", methods=["GET", "POST"]
+    )
+    async def admin(namespace: str, name: str, command: str) -> Response:
+        query = request.query_string.decode("latin-1")
+        target = f"/{command}?{query}" if query else f"/{command}"
+        found = await proxies.ask(deps.admin, deps.feed.current, namespace, name, request.method, target)
+        return Response(found.body, status=found.status, content_type=found.content_type)
 
     @console.get(f"{openapi.PREFIX}/openapi.json")
     async def document() -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 
 from devmesh.api.streams import Streams
 from devmesh.config.finding import Finding
+from devmesh.proxy.admin.ports import Admin
 from devmesh.security.contexts import Certificates
 from devmesh.snapshot.feed import SnapshotFeed
 from devmesh.telemetry.recorder import Recorder
@@ -22,6 +23,7 @@ class ConsoleDeps:
         status: Returns the fields of `answers.Status`, now.
         findings: Returns what there is to say of the resources, now.
         streams: Ends the long answers when the server ends.
+        admin: Answers for the proxies.
     """
 
     mesh: str
@@ -31,3 +33,4 @@ class ConsoleDeps:
     status: Callable[[], Mapping[str, Any]]
     findings: Callable[[], Sequence[Finding]]
     streams: Streams = field(default_factory=Streams)
+    admin: Admin | None = None

@@ -9,7 +9,7 @@ import msgspec
 
 from devmesh.api.console.answers import Failure, FindingView, RequestView, Status
 from devmesh.api.console.requests import FILTERS
-from devmesh.api.console.rows import ClusterRow, EndpointRow, ListenerRow, RouteRow, SecretRow
+from devmesh.api.console.rows import ClusterRow, EndpointRow, ListenerRow, ProxyRow, RouteRow, SecretRow
 from devmesh.graph.topology import Graph
 
 PREFIX = "/devmesh/v1"
@@ -75,6 +75,12 @@ OPERATIONS = (
             ("secret", list[SecretRow]),
         )
     ),
+    Operation("/proxies", "The proxies, each with the version that it has.", list[ProxyRow]),
+    Operation(
+        "/proxies/{namespace}/{name}/admin/{command}",
+        "What a proxy answers on its admin interface (Envoy's); what changes something has to be posted.",
+        "text/plain",
+    ),
 )
 
 
@@ -98,11 +104,14 @@ def document() -> dict[str, Any]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     return {
-        "operationId": operation.path.strip("/").replace("/{namespace}/{name}", "").replace("/", "-"),
+        "operationId": operation.path.strip("/")
+        .replace("/{namespace}/{name}", "")
+        .replace("/{command}", "")
+        .replace("/", "-"),
         "summary": operation.summary,
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in ("namespace", "name")
+            for name in ("namespace", "name", "command")
             if f"{{{name}}}" in operation.path
         ]
         + [

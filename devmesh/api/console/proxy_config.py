@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from devmesh.api.console.proxy_routes import resource_of
@@ -53,13 +53,15 @@ def _inbound_row(proxy: Proxy, port: int) -> ClusterRow:
     )
 
 
-def endpoints(proxy: Proxy) -> list[EndpointRow]:
-    """Return where each cluster can send to."""
+def endpoints(
+    proxy: Proxy, is_ejected: Callable[[str, tuple[str, int]], bool] = lambda cluster, key: False
+) -> list[EndpointRow]:
+    """Return where each cluster can send to, and which of these outlier detection leaves out now."""
     rows = [
         EndpointRow(
             endpoint=f"{endpoint.address}:{endpoint.port}",
-            status="HEALTHY",
-            outlier_check="OK",
+            status="UNHEALTHY" if is_ejected(cluster.name, endpoint.key) else "HEALTHY",
+            outlier_check="FAILED" if is_ejected(cluster.name, endpoint.key) else "OK",
             cluster=cluster.name,
             workload=f"{w.namespace}/{w.name}" if (w := endpoint.workload) else "",
             identity=str(endpoint.identity) if endpoint.identity else "",

@@ -46,6 +46,21 @@ class RouteRow(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
 
 
+class ProxyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """``istioctl proxy-status``; `snapshot` is the version of the configuration in force."""
+
+    name: str
+    cluster: str
+    cds: str
+    lds: str
+    eds: str
+    rds: str
+    ecds: str
+    istiod: str
+    version: str
+    snapshot: int
+
+
 class EndpointRow(msgspec.Struct, frozen=True, kw_only=True):
     """``istioctl proxy-config endpoints``."""
 

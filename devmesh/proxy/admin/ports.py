@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import trio
+
 from devmesh.proxy.admin import actions, commands, information
 from devmesh.proxy.admin.http import AdminServer, Asked, Reply
 from devmesh.proxy.admin.prometheus import prometheus
@@ -87,6 +89,19 @@ class Admin:
             then(found.answer(self.view(instance), asked))
         else:
             self._aside(partial(found.answer, self.view(instance), asked), then)
+
+    async def ask(self, instance: str, asked: Asked) -> Reply:
+        """Carry out a command of the admin interface, for whoever is inside devmesh."""
+        done = trio.Event()
+        replies: list[Reply] = []
+
+        def answered(reply: Reply) -> None:
+            replies.append(reply)
+            done.set()
+
+        self.command(instance, asked, answered)
+        await done.wait()
+        return replies[0]
 
     def view(self, instance: str) -> View:
         """Return a proxy as it is now."""
