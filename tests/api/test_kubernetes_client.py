@@ -124,6 +124,9 @@ def test_exec_and_port_forward_over_the_older_channels(core: Any, served: Served
     assert connection.recv(100) == b"HELLO"
     raw = forwarded.websocket.sock
     connection.close()
+    for thread in threading.enumerate():  # the library's own, which reads from `raw` until it notices
+        if thread.name.startswith("Kubernetes port forward"):
+            thread.join(5)
     raw.close()
 
 
