@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import click
 
 from devmesh.cli.client import Api, ApiError
-from devmesh.cli.documents import files_option, read
+from devmesh.cli.documents import files_option, named, read
 from devmesh.cli.failure import CliFailure
 from devmesh.cli.options import api_of, mesh_option, namespace_option, output_option, print_json
 from devmesh.cli.resources import Catalogue
+from devmesh.config.problems import written
+from devmesh.config.reading import Document
 
 
 @click.command("apply")
@@ -34,10 +37,12 @@ def command(
     failed: list[str] = []
     results = []
     for document in read(paths, recursive=recursive):
-        resource = catalogue.of(document)
-        metadata = document.setdefault("metadata", {})
-        where = metadata.get("namespace") or namespace if resource.namespaced else ""
-        name = metadata.get("name", "")
+        try:
+            resource, name = catalogue.of(document), named(document)
+        except CliFailure as wrong:
+            failed.append(str(wrong))
+            continue
+        where = str(document.metadata.get("namespace") or namespace) if resource.namespaced else ""
         path = resource.path(
             where, name, fieldManager="devmesh-apply", force="true", fieldValidation="Strict",
             dryRun="All" if dry_run else None,
@@ -45,10 +50,10 @@ def command(
         before = _version(api, resource.path(where, name))
         try:
             answer = json.loads(
-                api.request("PATCH", path, document, content_type="application/apply-patch+yaml")
+                api.request("PATCH", path, document.raw, content_type="application/apply-patch+yaml")
             )
         except ApiError as refused:
-            failed.append(f"{resource.title}/{name}: {refused}")
+            failed += _wrong(document, refused)
             continue
         after = answer["metadata"].get("resourceVersion")
         done = "created" if before is None else "unchanged" if before == after else "configured"
@@ -59,6 +64,24 @@ def command(
         print_json(results)
     if failed:
         raise CliFailure("\n".join(failed))
+
+
+def _wrong(document: Document, refused: ApiError) -> Iterator[str]:
+    """Say what is wrong with a document, each thing at its line."""
+    head = f"{document.kind.lower()}/{document.metadata.get('name')}"
+    places = {written(path): place for path, place in document.places.items()}
+    for field, message in refused.causes:
+        line, column = next((places[f] for f in _upwards(field) if f in places), document.place)
+        said = message if f'"{field}"' in message else f"{field}: {message}"
+        yield f"{document.file}:{line}:{column}: {head}: {said}"
+    if not refused.causes:
+        yield f"{document.file}:{document.place[0]}:{document.place[1]}: {head}: {refused}"
+
+
+def _upwards(field: str) -> Iterator[str]:
+    while field:
+        yield field
+        field = field[: max(field.rfind("."), field.rfind("["), 0)]
 
 
 def _version(api: Api, path: str) -> str | None:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from devmesh.cli.failure import CliFailure
 
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+
 
 class ApiError(CliFailure):
-    """The API refused; the message is its own. `code` is the HTTP status."""
+    """The API refused; the message is its own. `code` is the HTTP status.
 
-    def __init__(self, message: str, code: int) -> None:
+    `causes` are the fields that are wrong, each with what is said of it.
+    """
+
+    def __init__(self, message: str, code: int, causes: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.causes = code, tuple(causes)
 
 
 class Api:
-    """Calls to one mesh.
+    """Calls to one mesh. What the API warns of is printed on stderr, as kubectl does.
 
     Args:
         url: ``http://127.0.0.1:20001``.
@@ -56,7 +63,7 @@ class Api:
         finally:
             connection.close()
         if response.status >= 400:
-            raise ApiError(_message(content, response.status), response.status)
+            raise _refusal(content, response.status)
         return content
 
     def stream(self, path: str, *, headers: dict[str, str] | None = None) -> Iterator[bytes]:
@@ -64,7 +71,7 @@ class Api:
         connection, response = self._send("GET", path, None, "", headers or {}, None)
         try:
             if response.status >= 400:
-                raise ApiError(_message(response.read(), response.status), response.status)
+                raise _refusal(response.read(), response.status)
             while piece := response.read1(65536):
                 yield piece
         finally:
@@ -88,17 +95,27 @@ class Api:
             sent["Content-Type"] = content_type
         try:
             connection.request(method, path, payload, sent)
-            return connection, connection.getresponse()
+            response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise CliFailure(
                 f"the mesh does not answer at {self.url}: {error}; see `devmesh status`"
             ) from error
+        _warn(response.headers.get_all("Warning") or ())
+        return connection, response
 
 
-def _message(content: bytes, status: int) -> str:
+def _warn(headers: Sequence[str]) -> None:
+    for header in headers:
+        for text in _WARNING.findall(header):
+            print("Warning:", re.sub(r"\\(.)", r"\1", text), file=sys.stderr)
+
+
+def _refusal(content: bytes, status: int) -> ApiError:
     try:
         found = json.loads(content)
-        return str(found["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {status}: {content[:200].decode(errors='replace')}"
+        details = found.get("details") or {}
+        causes = [(cause["field"], cause["message"]) for cause in details.get("causes") or ()]
+        return ApiError(str(found["message"]), status, causes)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ApiError(f"HTTP {status}: {content[:200].decode(errors='replace')}", status)

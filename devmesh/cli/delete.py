@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from devmesh.cli.client import ApiError
-from devmesh.cli.documents import files_option, read
+from devmesh.cli.documents import files_option, named, read
 from devmesh.cli.failure import CliFailure
 from devmesh.cli.options import api_of, mesh_option, namespace_option
 from devmesh.cli.resources import Catalogue, Resource, targets
@@ -36,8 +36,8 @@ def command(
     chosen: list[tuple[Resource, str, str]] = []
     for document in read(paths):
         resource = catalogue.of(document)
-        metadata = document.get("metadata") or {}
-        chosen.append((resource, metadata.get("namespace") or namespace, metadata.get("name", "")))
+        where = str(document.metadata.get("namespace") or namespace)
+        chosen.append((resource, where, named(document)))
     for resource, name in targets(catalogue, what) if what else []:
         if name:
             chosen.append((resource, namespace, name))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
 
 from devmesh.cli.failure import CliFailure
+from devmesh.config.reading import STDIN, Document, Unreadable, files_of, is_document_file, read_file
 
 F = TypeVar("F", bound=Callable[..., Any])
-SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def files_option(*, required: bool) -> Callable[[F], F]:
@@ -24,45 +22,41 @@ def files_option(*, required: bool) -> Callable[[F], F]:
     )  # fmt: skip
 
 
-def read(paths: Sequence[str], *, recursive: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield each document; the members of a List one by one.
+def read(paths: Sequence[str], *, recursive: bool = False) -> list[Document]:
+    """Return all documents; the members of a List one by one.
 
     Raises:
-        CliFailure: A path isn't there, or what it holds isn't YAML.
+        CliFailure: A path isn't there, what it holds isn't YAML, or there is no document at all.
     """
-    for path in paths:
-        for name, text in _texts(path, recursive):
-            try:
-                for document in yaml.safe_load_all(text):
-                    yield from _members(document, name)
-            except yaml.YAMLError as error:
-                raise CliFailure(f"{name}: {error}") from error
-
-
-def _members(document: Any, name: str) -> Iterator[dict[str, Any]]:
-    if document is None:
-        return
-    if not isinstance(document, dict) or "kind" not in document or "apiVersion" not in document:
-        raise CliFailure(f"{name}: a document needs apiVersion and kind")
-    if document["kind"] == "List":
-        for item in document.get("items") or ():
-            yield from _members(item, name)
-    else:
-        yield document
-
-
-def _texts(path: str, recursive: bool) -> Iterator[tuple[str, str]]:
-    if path == "-":
-        yield "standard input", sys.stdin.read()
-        return
-    where = Path(path)
-    if where.is_dir():
-        found = sorted(where.rglob("*") if recursive else where.iterdir())
-        for file in found:
-            if file.is_file() and file.suffix in SUFFIXES:
-                yield str(file), file.read_text()
-        return
     try:
-        yield path, where.read_text()
-    except OSError as error:
-        raise CliFailure(f"{path}: {error.strerror}") from error
+        files = [file for path in paths for file in _files(path, recursive)]
+        found = [document for file in files for document in read_file(file)]
+    except Unreadable as error:
+        raise CliFailure(str(error.finding)) from error
+    for document in found:
+        if not document.api_version or not document.kind:
+            raise CliFailure(str(document.finding("DM0004", "error", "a resource has apiVersion and kind")))
+    if paths and not found:
+        raise CliFailure(f"no resource in {', '.join(paths)}")
+    return found
+
+
+def named(document: Document) -> str:
+    """Return the name of what a document is about.
+
+    Raises:
+        CliFailure: It has none.
+    """
+    name = document.metadata.get("name")
+    if not isinstance(name, str) or not name:
+        wrong = document.finding("DM0007", "error", "metadata.name: Required value", ("metadata",))
+        raise CliFailure(str(wrong))
+    return name
+
+
+def _files(path: str, recursive: bool) -> Iterator[str]:
+    folder = Path(path)
+    if path == STDIN or not (recursive and folder.is_dir()):
+        yield from files_of([path])
+        return
+    yield from (str(file) for file in sorted(folder.rglob("*")) if file.is_file() and is_document_file(file))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from devmesh.cli.client import Api
 from devmesh.cli.failure import CliFailure
+from devmesh.config.reading import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,20 @@ class Catalogue:
             found += members or [self.find(name)]
         return found
 
-    def of(self, document: dict[str, Any]) -> Resource:
-        """Find the kind of a document."""
-        group, _, _ = str(document.get("apiVersion", "")).rpartition("/")
+    def of(self, document: Document) -> Resource:
+        """Find the kind of a document.
+
+        Raises:
+            CliFailure: The mesh has no such kind.
+        """
+        group, _, _ = document.api_version.rpartition("/")
         for resource in self._resources:
-            if (resource.group, resource.kind) == (group, document.get("kind")):
+            if (resource.group, resource.kind) == (group, document.kind):
                 return resource
-        raise CliFailure(f"no kind {document.get('kind')!r} in {document.get('apiVersion')!r}")
+        near = get_close_matches(document.kind, [resource.kind for resource in self._resources], 1, 0.7)
+        hint = f' (did you mean "{near[0]}"?)' if near else ""
+        message = f'no matches for kind "{document.kind}" in version "{document.api_version}"{hint}'
+        raise CliFailure(str(document.finding("DM0004", "error", message, ("kind",))))
 
 
 def targets(catalogue: Catalogue, words: Sequence[str]) -> list[tuple[Resource, str | None]]:

@@ -133,21 +133,22 @@ class FileSource:
         """Apply in steps; whoever iterates may pause in between."""
         kinds = Kinds([*self._store.kinds, *custom_kinds(sources)])
         resolved: list[tuple[Source, list[Resource]]] = []
+        broken: set[str] = set()
         for source in sources:
             resources, wrong = self._resolve(source, kinds)
             findings += wrong
-            if not wrong:
-                resolved.append((source, resources))
+            broken |= {source.file for _ in wrong}
+            resolved.append((source, resources))
         twice = same_twice([(r.document, str(r.key)) for _, resources in resolved for r in resources])
         findings += twice
-        broken = {finding.file for finding in twice}
+        broken |= {finding.file for finding in twice}
         usable: list[tuple[Source, list[Resource]]] = []
         for source, resources in resolved:
-            if source.file not in broken:
-                said = [finding for r in resources for finding in self._check(source, r)]
-                findings += said
-                if not any(finding.severity == "error" for finding in said):
-                    usable.append((source, resources))
+            # What is wrong is told of all of a file's documents, not of the first alone.
+            said = [finding for r in resources for finding in self._check(source, r)]
+            findings += said
+            if source.file not in broken and not any(finding.severity == "error" for finding in said):
+                usable.append((source, resources))
             yield
         findings += self._kept(sources, [source for source, _ in usable])
         yield from self._write(sources, usable, findings)

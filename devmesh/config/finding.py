@@ -29,7 +29,9 @@ class Finding:
     column: int = 0
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}: " if self.file else ""
-        what = f"{self.kind} {self.namespace}/{self.name}: " if self.kind else ""
+        position = f":{self.line}:{self.column}" if self.line else ""
+        place = f"{self.file}{position}: " if self.file else ""
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        what = f"{self.kind} {name}".rstrip() + ": " if self.kind else ""
         at = f"{self.path}: " if self.path else ""
         return f"{place}{what}{at}{self.message} [{self.code}]"

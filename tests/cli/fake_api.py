@@ -34,14 +34,17 @@ class FakeApi:
             ("GET", "/apis/apps/v1"): {"resources": APPS},
         }
         self.asked: list[tuple[str, str, Any]] = []
+        self.warnings: list[str] = []
+        """``Warning`` headers of what is written."""
 
     def add(self, method: str, path: str, answer: Any, status: int = 200) -> None:
         self.answers[method, path] = answer if status == 200 else _Failure(status, answer)
 
 
 class _Failure:
-    def __init__(self, status: int, message: str) -> None:
-        self.status, self.body = status, {"kind": "Status", "message": message}
+    def __init__(self, status: int, said: str | dict[str, Any]) -> None:
+        self.status = status
+        self.body = said if isinstance(said, dict) else {"kind": "Status", "message": said}
 
 
 @contextmanager
@@ -62,6 +65,8 @@ def serving(state: StateDir) -> Iterator[FakeApi]:
             encoded = content.encode() if isinstance(content, str) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(encoded)))
+            for warning in api.warnings if self.command != "GET" else ():
+                self.send_header("Warning", warning)
             self.end_headers()
             self.wfile.write(encoded)
 

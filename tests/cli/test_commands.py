@@ -153,19 +153,64 @@ def test_apply_says_what_became_of_each(run: Run, api: FakeApi, tmp_path: Path) 
     (tmp_path / "all.yaml").write_text("---\n".join(document.format(name) for name in ("old", "new", "bad")))
     done = run("apply", "-f", "all.yaml")
     assert done.output.splitlines() == ["service/old unchanged", "service/new created"]
-    assert str(failure(done)) == 'service/bad: unknown field "spec.prots"'
+    assert str(failure(done)) == 'all.yaml:5:1: service/bad: unknown field "spec.prots"'
+
+
+def test_apply_names_the_line_of_each_wrong_field(run: Run, api: FakeApi, tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/default/services/bad?fieldManager=devmesh-apply&force=true"
+    wrong = [
+        {"field": "spec.prots", "message": 'unknown field "spec.prots" (did you mean "ports"?)'},
+        {"field": "spec.type", "message": "Unsupported value"},
+        {"field": "spec.selector[app]", "message": "Required value"},
+    ]
+    status = {"kind": "Status", "message": "all in one line", "details": {"causes": wrong}}
+    api.add("PATCH", f"{path}&fieldValidation=Strict", status, 422)
+    spec = "spec:\n  prots: []\n  type: Foo\n  selector: {}\n"
+    (tmp_path / "x.yaml").write_text(f"apiVersion: v1\nkind: Service\nmetadata: {{name: bad}}\n{spec}")
+    assert str(failure(run("apply", "-f", "x.yaml"))).splitlines() == [
+        'x.yaml:5:3: service/bad: unknown field "spec.prots" (did you mean "ports"?)',
+        "x.yaml:6:3: service/bad: spec.type: Unsupported value",
+        "x.yaml:7:3: service/bad: spec.selector[app]: Required value",
+    ]
+
+
+def test_apply_goes_on_after_a_kind_that_is_unknown(run: Run, api: FakeApi, tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/default/services/a?fieldManager=devmesh-apply&force=true"
+    api.add("PATCH", f"{path}&fieldValidation=Strict", {"metadata": {"resourceVersion": "5"}})
+    unknown = "apiVersion: v1\nkind: Servce\nmetadata: {name: b}\n---\n"
+    (tmp_path / "x.yaml").write_text(f"{unknown}{{apiVersion: v1, kind: Service, metadata: {{name: a}}}}\n")
+    done = run("apply", "-f", "x.yaml")
+    assert done.output == "service/a created\n"
+    assert str(failure(done)).startswith('x.yaml:2:1: Servce b: no matches for kind "Servce" in version "v1"')
+    assert 'did you mean "Service"?' in str(failure(done))
+
+
+def test_what_the_api_warns_of_is_printed(run: Run, api: FakeApi, tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/default/services/a?fieldManager=devmesh-apply&force=true"
+    api.add("PATCH", f"{path}&fieldValidation=Strict", {"metadata": {"resourceVersion": "5"}})
+    api.warnings.append(r'299 - "spec.x: \"y\" has no effect in devmesh"')
+    (tmp_path / "x.yaml").write_text("{apiVersion: v1, kind: Service, metadata: {name: a}}")
+    done = run("apply", "-f", "x.yaml")
+    assert 'Warning: spec.x: "y" has no effect in devmesh\n' in done.stderr
+    assert done.stdout == "service/a created\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "expected"), ("a: 1", "needs apiVersion and kind")], ids=["yaml", "object"]
+    ("text", "message"),
+    [
+        (b"a: [", "x.yaml:2:1: while parsing a flow node"),
+        (b"a: 1", "x.yaml:1:1: a resource has apiVersion and kind"),
+        (b"\xff", "x.yaml:1:1: not UTF-8"),
+        (b"kind: A\nkind: B", "x.yaml:2:1: the key 'kind' is there twice"),
+        (b"# nothing", "no resource in x.yaml"),
+    ],
+    ids=["yaml", "object", "bytes", "twice", "empty"],
 )
 def test_apply_names_the_file_that_is_wrong(
-    run: Run, api: FakeApi, tmp_path: Path, text: str, message: str
+    run: Run, api: FakeApi, tmp_path: Path, text: bytes, message: str
 ) -> None:
-    (tmp_path / "x.yaml").write_text(text)
-    said = str(failure(run("apply", "-f", "x.yaml")))
-    assert said.startswith("x.yaml:")
-    assert message in said
+    (tmp_path / "x.yaml").write_bytes(text)
+    assert str(failure(run("apply", "-f", "x.yaml"))).startswith(message)
 
 
 def test_delete_needs_to_know_which(run: Run, api: FakeApi) -> None:

@@ -195,6 +195,14 @@ def test_nothing_of_a_broken_file_is_applied(folder: Folder) -> None:
     assert folder.data("good") is None
 
 
+def test_an_unknown_kind_does_not_hide_what_else_is_wrong_in_its_file(folder: Folder) -> None:
+    folder.write(
+        "a.yaml", config("good", "1").replace("\ndata:", "\ndat:") + "---\n{apiVersion: v1, kind: Servce}\n"
+    )
+    assert sorted(said.rpartition(" ")[2] for said in folder.load()) == ["[DM0004]", "[DM0005]"]
+    assert folder.data("good") is None
+
+
 def test_findings_have_a_place(folder: Folder) -> None:
     folder.write(
         "a.yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\nspec:\n  ports:\n  - prt: 80\n"
