@@ -26,7 +26,7 @@ from devmesh.runtime.pods.backend import (
 )
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
-BASE = os.environ.get("DEVMESH_BASE_IMAGE", "devmesh-base:latest")
+BASE = os.environ.get("DEVMESH_BASE_IMAGE", "devmesh-base:2")
 MESH = f"dockertest-{os.getpid()}"
 
 
