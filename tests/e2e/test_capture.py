@@ -201,7 +201,7 @@ def ready_pods(apps: Applications) -> list[str]:
 
 def test_a_rollout_fails_no_request(clean: Applications) -> None:
     load = clean.agent("client")
-    load.begin("load", url="http://echo/", seconds=5)
+    load.begin("load", url="http://echo/", seconds=8)
     clean.mesh.kubectl("rollout", "restart", "deploy/echo-v2", "deploy/echo-v1")
     clean.mesh.kubectl("rollout", "status", "deploy/echo-v1", "--timeout=30s")
     found = load.end()

@@ -100,6 +100,7 @@ spec:
         image: devmesh.test/tasks:1
         args: [helloworld.py]
         ports: [{containerPort: 5000}]
+        readinessProbe: {tcpSocket: {port: 5000}}
 """
 
 
@@ -198,6 +199,7 @@ spec:
         image: devmesh.test/nginx:1
         args: [-c, /etc/nginx-tasks/nginx.conf]
         ports: [{containerPort: 443}]
+        readinessProbe: {tcpSocket: {port: 443}}
         volumeMounts:
         - {name: config, mountPath: /etc/nginx-tasks, readOnly: true}
         - {name: certs, mountPath: /etc/nginx-server-certs, readOnly: true}

@@ -124,6 +124,7 @@ spec:
         image: devmesh.test/tasks:1
         args: [httpbin.py]
         ports: [{containerPort: 8080}]
+        readinessProbe: {tcpSocket: {port: 8080}}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -193,6 +194,7 @@ spec:
         args: [helloworld.py]
         env: [{{name: SERVICE_VERSION, value: {version}}}]
         ports: [{{containerPort: 5000}}]
+        readinessProbe: {{tcpSocket: {{port: 5000}}}}
 """
         for version, locality in zones.items()
     )

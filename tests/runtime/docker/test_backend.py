@@ -132,7 +132,8 @@ async def test_a_container_may_be_kept_from_gaining_privileges(sandbox: DockerSa
         container = await sandbox.start(shell(image, script, may_gain_privileges=may, attempt=int(may)))
         with trio.fail_after(20):
             said = b"".join([content async for _, content in container.output()])
-        assert said.split() == [b"NoNewPrivs:", expected]
+        # An engine under load may say what it has logged once more when one attaches.
+        assert said.split()[-2:] == [b"NoNewPrivs:", expected]
 
 
 async def test_an_image_tells_whom_it_runs_as(backend: DockerBackend, image: Image) -> None:
