@@ -59,6 +59,7 @@ def storm(folder: Path, changes: int, pause: float, seed: int, runtime: str) -> 
         "requests_per_second_at_full_load": round(whole.capacity),
         "statuses": dict(sorted(verdict.statuses.items())),
         "accidents": verdict.accidents,
+        "transitions": verdict.transitions,
         "events": dict(whole.done),
         "failures": verdict.failures,
     }

@@ -28,14 +28,14 @@ class Version:
         plan: Which routes it has, where it has routes.
         pods: Which version the pods of each subset have, where it says that.
         serves: Whether the gateway serves the host.
-        in_scope: Whether the callers see `aside`.
+        mode: Of mutual TLS, which the replicas have.
     """
 
     document: Document
     plan: Plan | None = None
     pods: Mapping[str, str] = field(default_factory=lambda: NORMAL)
     serves: bool = True
-    in_scope: bool = True
+    mode: str = ""
 
 
 PLAIN = (Rule((Match(prefix="/"),), (Destination("v1", 50), Destination("v2", 50))),)
@@ -104,12 +104,14 @@ def other_rule(name: str) -> Drawn:
 
 def peer_authentication(draw: random.Random, version: int) -> Version:
     """What `shop` asks of its callers, which are all in the mesh."""
-    spec: Document = {"mtls": {"mode": draw.choice(("STRICT", "PERMISSIVE", "DISABLE"))}}
+    mode = draw.choice(("STRICT", "PERMISSIVE", "DISABLE"))
+    spec: Document = {"mtls": {"mode": mode}}
     spec["selector"] = {"matchLabels": {"app": "shop"}}
     if draw.random() < 0.3:
-        spec["portLevelMtls"] = {"8080": {"mode": draw.choice(("STRICT", "PERMISSIVE", "DISABLE"))}}
+        mode = draw.choice(("STRICT", "PERMISSIVE", "DISABLE"))
+        spec["portLevelMtls"] = {"8080": {"mode": mode}}
     document = _object("PeerAuthentication", "shop", spec)
-    return Version(document | {"apiVersion": "security.istio.io/v1"})
+    return Version(document | {"apiVersion": "security.istio.io/v1"}, mode=mode)
 
 
 def sidecar(draw: random.Random, version: int) -> Version:
@@ -119,7 +121,7 @@ def sidecar(draw: random.Random, version: int) -> Version:
     always = [*names, "*/ext.test"]
     hosts = draw.choice((["*/*"], ["./*"])) if in_scope else always
     spec = {"workloadSelector": {"labels": {"app": "client"}}, "egress": [{"hosts": hosts}]}
-    return Version(_object("Sidecar", "client", spec), in_scope=in_scope)
+    return Version(_object("Sidecar", "client", spec))
 
 
 def service_entry(draw: random.Random, version: int) -> Version:
@@ -173,12 +175,12 @@ def _object(kind: str, name: str, spec: Document) -> Document:
 def _policy(draw: random.Random) -> Document:
     """Return a traffic policy."""
     found: Document = {}
-    kind = draw.choice(("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "header", "cookie", "source", "maglev", ""))
+    kind = draw.choice(("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "header", "cookie", "source", "maglev"))
     if kind.isupper():
         found["loadBalancer"] = {"simple": kind}
         if kind != "RANDOM" and draw.random() < 0.3:
             found["loadBalancer"]["warmup"] = {"duration": "2s"}
-    elif kind:
+    else:
         found["loadBalancer"] = {"consistentHash": {
             "header": {"httpHeaderName": "x-user"},
             "cookie": {"httpCookie": {"name": "sticky", "ttl": "10s"}},

@@ -17,6 +17,10 @@ where each proxy learns of each by itself. So an answer is right if, for one cho
   until `NOTICED` seconds after, which is what a kubelet takes to notice. One that was deleted may fail what
   began before the API had answered; for `LAG` seconds more, until it is out of the mesh, it may only cut
   ("connection termination") what it had begun, since a connection that cannot be made is retried elsewhere.
+- or it is such a 503 for a request to replicas that, by versions of a PeerAuthentication which overlap it,
+  want mutual TLS where the caller does not use it yet, or refuse it where the caller still does (Istio's
+  documentation: go by way of PERMISSIVE, and never from mutual TLS to none under load). These are counted
+  as `transitions`.
 
 Replicas that are scaled down or deleted with grace cause nothing. Whatever else comes is a failure: no
 connection, an answer of a version that was not in force or of two at once, "no healthy upstream", overflow.
@@ -103,6 +107,7 @@ class Verdict:
     answers: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     accidents: int = 0
+    transitions: int = 0
     failures: list[str] = field(default_factory=list)
 
 
@@ -117,13 +122,21 @@ def judge(answers: Sequence[Answer], history: History) -> Verdict:
             continue
         if _is_accident(answer, history):
             verdict.accidents += 1
+        elif _is_transition(answer, history):
+            verdict.transitions += 1
         else:
             verdict.failures.append(_told(answer, objections, history))
     return verdict
 
 
 def _told(answer: Answer, objections: set[str], history: History) -> str:
-    """Tell of a failure, and of the replicas that ended in the five seconds before."""
+    """Tell of a failure, the changes of the second before and the replicas that ended in five."""
+    changed = [
+        f"{name} {answer.began - period.begin:.3f} s before"
+        for name, periods in history.periods.items()
+        for period in periods
+        if answer.began - 1 < period.begin < answer.ended
+    ]
     ended = [
         f"{kill.pod} {'deleted' if kill.deleted else 'killed'} {answer.began - kill.end:.3f} s before"
         for kill in history.kills
@@ -136,7 +149,7 @@ def _told(answer: Answer, objections: set[str], history: History) -> str:
         if period.overlaps(answer)
     }
     why, rules = " | ".join(sorted(objections)), "\n    ".join(sorted(ruled))
-    return f"{answer}: {why}; {', '.join(ended)}; under\n    {rules}"
+    return f"{answer}: {why}; {', '.join(changed + ended)}; under\n    {rules}"
 
 
 def objection(versions: Sequence[Version], answer: Answer) -> str:
@@ -175,6 +188,14 @@ def _is_accident(answer: Answer, history: History) -> bool:
     if not any(_hit(kill, answer) for kill in history.kills):
         return False
     return any(not _retries(versions, answer) for versions in history.choices(answer))
+
+
+def _is_transition(answer: Answer, history: History) -> bool:
+    target = answer.request.target
+    if SERVICE.get(target, target) != "shop" or answer.status != 503 or not answer.body.startswith(RESET):
+        return False
+    modes = {p.version.mode for p in history.periods.get("peers", ()) if p.overlaps(answer)}
+    return "DISABLE" in modes and len(modes) > 1
 
 
 def _hit(kill: Kill, answer: Answer) -> bool:

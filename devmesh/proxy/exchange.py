@@ -838,6 +838,7 @@ class Exchange:
 
     def _delayed(self) -> None:
         self._timer = None
+        self.cluster = self.side.present(self.cluster)  # Envoy's router asks for it only now
         self.side.delayed(self)
 
     def _timed_out(self) -> None:

@@ -99,6 +99,24 @@ def test_nothing_excuses_what_is_retried() -> None:
         assert passes(died(), past) == right
 
 
+@pytest.mark.parametrize(
+    ("modes", "right"),
+    [
+        (("PERMISSIVE", "STRICT"), False),
+        (("DISABLE", "STRICT"), True),
+        (("PERMISSIVE", "DISABLE"), True),
+        (("DISABLE", "DISABLE"), False),
+    ],
+)
+def test_a_change_between_mutual_tls_and_none_may_be_seen(modes: tuple[str, str], right: bool) -> None:
+    past = history()
+    for mode, begin in zip(modes, (0.0, 1.05), strict=True):
+        past.begin("peers", begin, Version({"spec": {}}, mode=mode))
+        past.taken("peers", begin)
+    assert passes(died(), past) == right
+    assert not passes(died(began=3.0), past)
+
+
 def test_no_healthy_upstream_is_never_right() -> None:
     past = history()
     past.kills.append(Kill("shop-v1-0", ("10.0.0.1",), 0.5, 1.05, deleted=True))

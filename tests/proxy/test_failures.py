@@ -83,6 +83,17 @@ def test_a_retry_goes_to_the_endpoints_of_by_then() -> None:
     assert (status_of(client.data), len(mesh.reactor.dialled)) == (200, 2)
 
 
+def test_a_delayed_request_goes_to_the_endpoints_of_by_then() -> None:
+    route = to_b(fault=Fault(delay=2.0, delay_percent=100.0))
+    mesh = Mesh(snapshot(route, clusters=(cluster(GONE),)))
+    client = mesh.client()
+    client.connection.send(GET)
+    mesh.reactor.settle()
+    mesh.feed.publish(snapshot(route, clusters=(cluster(endpoint()),), version=2))
+    mesh.reactor.advance(3)
+    assert (status_of(client.data), len(mesh.reactor.dialled)) == (200, 1)
+
+
 def test_no_endpoint_is_no_healthy_upstream() -> None:
     mesh = Mesh(snapshot(clusters=(cluster(),)))
     answer = mesh.call(GET)

@@ -17,7 +17,8 @@ from tests.e2e.bookinfo import KUBECTL, Bookinfo, eventually, running
 APPS = Path(__file__).with_name("apps")
 NETWORKING = (
     "virtualservices,destinationrules,serviceentries,sidecars,workloadentries,workloadgroups,envoyfilters,"
-    "gateways.networking.istio.io,peerauthentications,telemetries,ingresses"
+    "gateways.networking.istio.io,peerauthentications,telemetries,ingresses,"
+    "httproutes,gateways.gateway.networking.k8s.io"
 )
 
 
