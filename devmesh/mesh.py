@@ -67,9 +67,11 @@ from devmesh.runtime.process.backend import ProcessBackend
 from devmesh.runtime.process.images import Programs
 from devmesh.runtime.proxy_container import ProxyContainers
 from devmesh.runtime.runtime import Runtime
+from devmesh.runtime.workload_health import WorkloadHealth
 from devmesh.security.ca import LIFETIME, CertificateAuthority
 from devmesh.security.contexts import Certificates
 from devmesh.snapshot.feed import SnapshotFeed
+from devmesh.snapshot.network import MARK_PROXY
 from devmesh.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -266,6 +268,7 @@ class Mesh:
         await nursery.start(self.fabric.run)
         await nursery.start(self.engine.run)
         await nursery.start(self.names.run)
+        nursery.start_soon(WorkloadHealth(self.store, partial(self.fabric.dial, None, mark=MARK_PROXY)).run)
         nursery.start_soon(self._compile)
         nursery.start_soon(self.certificates.run)
         if self.runtime_name == "process":

@@ -37,6 +37,7 @@ _POOL = ("connectionPool.http.http2KeepAlive",)
 # Paths are dotted; [] is every item of a list or of a map.
 FIELDS: Mapping[tuple[str, str], Mapping[str, str | Inert]] = {
     ("networking.istio.io", "VirtualService"): {
+        "spec.http[].retries.retryRemoteLocalities": "a retry goes to another host, in whatever locality",
         "spec.http[].match[].statPrefix": "there are no statistics per route",
         "spec.http[].fault.delay.exponentialDelay": "as in Istio, which does not implement it",
         "spec.http[].fault.abort.http2Error": "as in Istio, which does not implement it",
@@ -56,6 +57,11 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, str | Inert]] = {
     },
     ("networking.istio.io", "ServiceEntry"): {"spec.endpoints[].network": "there is one network"},
     ("networking.istio.io", "WorkloadEntry"): {"spec.network": "there is one network"},
+    ("networking.istio.io", "WorkloadGroup"): {
+        "spec.metadata.annotations": "",
+        "spec.template.network": "there is one network",
+        "spec.probe.exec": "nothing can be run where the workload is: use httpGet, tcpSocket or grpc",
+    },
     ("networking.istio.io", "Sidecar"): {
         "spec.ingress[].captureMode": "all traffic is captured",
         "spec.ingress[].bind": "all traffic is captured",

@@ -50,9 +50,6 @@ REQUEST_AUTHENTICATION = _istio(
 AUTHORIZATION_POLICY = _istio(
     "security.istio.io", "AuthorizationPolicy", "authorizationpolicies", ("v1", "v1beta1"), "ap"
 )
-WORKLOAD_GROUP = _istio(
-    "networking.istio.io", "WorkloadGroup", "workloadgroups", ("v1", "v1beta1", "v1alpha3"), "wg"
-)
 
 _KUBERNETES = (
     CUSTOM_RESOURCE_DEFINITION,
@@ -130,7 +127,6 @@ _KUBERNETES = (
 _ISTIO = (
     REQUEST_AUTHENTICATION,
     AUTHORIZATION_POLICY,
-    WORKLOAD_GROUP,
     _istio("telemetry.istio.io", "Telemetry", "telemetries", ("v1", "v1alpha1"), "telemetry"),
     _istio("extensions.istio.io", "WasmPlugin", "wasmplugins", ("v1alpha1",)),
     _istio("extensions.istio.io", "TrafficExtension", "trafficextensions", ("v1alpha1",)),

@@ -110,6 +110,14 @@ WORKLOAD_ENTRY = Kind(
 ENVOY_FILTER = Kind(
     "networking.istio.io", "EnvoyFilter", "envoyfilters", ("v1alpha3",), categories=("istio-io",)
 )
+WORKLOAD_GROUP = Kind(
+    "networking.istio.io",
+    "WorkloadGroup",
+    "workloadgroups",
+    _ISTIO_NETWORKING,
+    ("wg",),
+    categories=("istio-io",),
+)
 MESH = Kind("devmesh.dev", "Mesh", "meshes", ("v1alpha1",), namespaced=False, subresources=())
 
 BUILT_IN: tuple[Kind, ...] = (
@@ -137,6 +145,7 @@ BUILT_IN: tuple[Kind, ...] = (
     SIDECAR,
     PEER_AUTHENTICATION,
     WORKLOAD_ENTRY,
+    WORKLOAD_GROUP,
     INGRESS,
     INGRESS_CLASS,
     ENVOY_FILTER,

@@ -7,7 +7,6 @@ from typing import Any
 
 from devmesh.config import gateway_kinds, kinds
 from devmesh.config.defaulting import configuration, gateway_api, pods, services, workloads
-from devmesh.config.inert_kinds import WORKLOAD_GROUP
 from devmesh.config.kinds import Kind
 from devmesh.config.problems import Cause
 from devmesh.config.validation import (
@@ -72,7 +71,7 @@ VALIDATION: Mapping[Kind, Callable[[Any], Iterator[Cause]]] = {
     kinds.WORKLOAD_ENTRY: serviceentry.workload_entry,
     kinds.SIDECAR: sidecar.sidecar,
     kinds.PEER_AUTHENTICATION: sidecar.peer_authentication,
-    WORKLOAD_GROUP: serviceentry.workload_group,
+    kinds.WORKLOAD_GROUP: serviceentry.workload_group,
     gateway_kinds.KUBERNETES_GATEWAY: routes.gateway,
     gateway_kinds.LISTENER_SET: routes.listener_set,
     gateway_kinds.REFERENCE_GRANT: routes.reference_grant,

@@ -38,6 +38,14 @@ PASSTHROUGH = Cluster(
     by_client=True,
 )
 """Where a connection goes that no configuration knows: to the address that was dialled."""
+BY_NAME = Cluster(
+    "AllowAnyDynamicDNSCluster",
+    ServiceRef("", "AllowAnyDynamicDNSCluster", "unknown"),
+    0,
+    kind=ClusterKind.DYNAMIC,
+    tls=UpstreamTls(TlsMode.DISABLE),
+)
+"""Where requests of hosts that nobody knows go under ALLOW_ANY_DYNAMIC_DNS: where their Host says."""
 BLACK_HOLE = Cluster(
     "BlackHoleCluster", ServiceRef("", "BlackHoleCluster", "unknown"), 0, kind=ClusterKind.STATIC
 )

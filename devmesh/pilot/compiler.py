@@ -157,7 +157,13 @@ class _Compilation:
 
     def _entries(self) -> Sequence[Entry]:
         trust_domain = self.settings.mesh.trust_domain
-        places = WorkloadEntries(self.resources.workload_entries, self.instances, trust_domain, self.memo)
+        places = WorkloadEntries(
+            self.resources.workload_entries,
+            self.resources.workload_groups,
+            self.instances,
+            trust_domain,
+            self.memo,
+        )
         rest = (self.instances, places, self.settings, self.memo, self.problems)
         found = [
             *services.entries(self.resources, self.store, *rest),

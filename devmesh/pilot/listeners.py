@@ -96,6 +96,8 @@ class Listeners:
         settings = self.compiling.settings
         plain = clusters.Client(self.view.router, self.view.place)
         found = {cluster.name: cluster for cluster in (clusters.PASSTHROUGH, clusters.BLACK_HOLE)}
+        if self.view.by_name:
+            found[clusters.BY_NAME.name] = clusters.BY_NAME
         for entry in self.entries.values():
             rule = self.rules.find(entry.host, entry.service.namespace, self.view)
             client = self._knowing(plain, rule) if rule is not None and rule.credentials else plain

@@ -62,6 +62,7 @@ def _translated(config: MeshConfig) -> Settings:
     timeout = config.connect_timeout
     return Settings(
         mesh=_mesh_settings(config),
+        by_name=policy is not None and policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
         allow_any=policy is None or policy.mode != "REGISTRY_ONLY",
         auto_mtls=config.enable_auto_mtls is not False,
         connect_timeout=defaults.connect_timeout if timeout is None else float(timeout),

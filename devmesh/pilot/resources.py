@@ -15,6 +15,7 @@ from devmesh.config.documents.serviceentry import ServiceEntrySpec, WorkloadEntr
 from devmesh.config.documents.services import ServiceSpec
 from devmesh.config.documents.sidecar import SidecarSpec
 from devmesh.config.documents.virtualservice import VirtualServiceSpec
+from devmesh.config.documents.workloadgroup import WorkloadGroupSpec
 from devmesh.config.kinds import Kind
 from devmesh.config.store import Store, Stored
 from devmesh.config.typed import typed
@@ -61,6 +62,7 @@ class Resources:
     ingresses: tuple[Loaded[IngressSpec], ...] = ()
     service_entries: tuple[Loaded[ServiceEntrySpec], ...] = ()
     workload_entries: tuple[Loaded[WorkloadEntrySpec], ...] = ()
+    workload_groups: tuple[Loaded[WorkloadGroupSpec], ...] = ()
     sidecars: tuple[Loaded[SidecarSpec], ...] = ()
     peer_authentications: tuple[Loaded[PeerAuthenticationSpec], ...] = ()
     envoy_filters: tuple[Loaded[EnvoyFilterSpec], ...] = ()
@@ -84,6 +86,7 @@ def load(store: Store, memo: Memo, problems: Problems) -> Resources:
         ingresses=specs(kinds.INGRESS),
         service_entries=specs(kinds.SERVICE_ENTRY),
         workload_entries=specs(kinds.WORKLOAD_ENTRY),
+        workload_groups=specs(kinds.WORKLOAD_GROUP),
         sidecars=specs(kinds.SIDECAR),
         peer_authentications=specs(kinds.PEER_AUTHENTICATION),
         envoy_filters=specs(kinds.ENVOY_FILTER),

@@ -45,6 +45,7 @@ class Settings:
 
     mesh: MeshSettings = field(default_factory=MeshSettings)
     allow_any: bool = True
+    by_name: bool = False  # ALLOW_ANY_DYNAMIC_DNS
     auto_mtls: bool = True
     connect_timeout: float = 10.0
     h2_upgrade: bool = False

@@ -252,6 +252,8 @@ def _send(
     if cluster.kind is ClusterKind.ORIGINAL_DST:
         endpoint = next((e for e in cluster.endpoints if e.key == dialled), None)
         return _reached(snapshot, cluster, endpoint, dialled)
+    if cluster.kind is ClusterKind.DYNAMIC:
+        return _reached(snapshot, cluster, None, None)
     endpoint = pick(cluster, state or State(), draw, key=key)
     if endpoint is None:
         return Outcome(503, "UH", cluster=name)

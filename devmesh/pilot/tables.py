@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 from devmesh.model.host import matches
 from devmesh.model.port import Port, Protocol
+from devmesh.pilot import clusters
 from devmesh.pilot.memo import Memo
 from devmesh.pilot.problems import Problems
 from devmesh.pilot.registry import Entry
@@ -22,6 +23,12 @@ def allow_any(cluster: str) -> VirtualHost:
     return VirtualHost("allow_any", ("*",), (Route("allow_any", destinations=(Weighted(cluster),)),))
 
 
+BY_NAME = VirtualHost(
+    "allow_any_dynamic_dns",
+    ("*",),
+    (Route("allow_any_dynamic_dns", destinations=(Weighted(clusters.BY_NAME.name),)),),
+)
+"""Takes them under ALLOW_ANY_DYNAMIC_DNS."""
 BLOCK_ALL = VirtualHost("block_all", ("*",), (Route("block_all", direct=DirectResponse(502)),))
 """Takes them under REGISTRY_ONLY."""
 
@@ -45,6 +52,8 @@ class Tables:
         self._memo = memo
         self._problems = problems
         self._default = allow_any(view.unknown) if view.allow_any else BLOCK_ALL
+        if view.by_name:
+            self._default = BY_NAME
         self._aliases: dict[str, list[str]] = {}
         for entry in entries.values():
             if entry.alias_of:

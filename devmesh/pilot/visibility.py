@@ -86,6 +86,7 @@ class View:
     allow_any: bool = True
     egress: tuple[Egress, ...] | None = None
     place: Place = NOWHERE
+    by_name: bool = False  # requests that nobody knows go where their Host says
     unknown: str = PASSTHROUGH  # the cluster of what nobody knows, where that is allowed
 
     def sees(self, namespace: str, host: str, port: int = 0) -> bool:
@@ -119,15 +120,16 @@ def view_of(
     matched = frozenset(wanted for wanted in in_use if wanted <= labels)
     sidecar = None if instance.gateway else sidecar_for(instance, sidecars, settings.root)
     allow_any, egress, unknown = settings.allow_any, None, PASSTHROUGH
+    by_name = settings.by_name and not instance.gateway
     if sidecar is not None:
         policy = sidecar.spec.outbound_traffic_policy
         if policy is not None:
             # Istio: a policy without a mode is proto's zero, REGISTRY_ONLY.
-            allow_any = policy.mode not in (None, "REGISTRY_ONLY")
+            allow_any, by_name = policy.mode not in (None, "REGISTRY_ONLY"), False
             if allow_any and policy.egress_proxy is not None:
                 unknown = _cluster(policy.egress_proxy, instance.namespace, settings.domain)
         egress = _egress(sidecar, instance.namespace, settings.domain)
-    return View(instance.namespace, matched, instance.gateway, allow_any, egress, place, unknown)
+    return View(instance.namespace, matched, instance.gateway, allow_any, egress, place, by_name, unknown)
 
 
 def _cluster(destination: Destination, namespace: str, domain: str) -> str:

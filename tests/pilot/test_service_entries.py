@@ -192,3 +192,20 @@ def test_protocols_are_named_in_any_case_and_sniffed_where_not(protocol: str, sp
     made = mesh(service("a"), entry(spec))
     [port] = made.compile().snapshot.services["w.example"].ports
     assert port.protocol is spoken
+
+
+CONFIG = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}"}
+"""
+
+
+def test_requests_that_nobody_knows_may_go_where_their_host_says() -> None:
+    made = mesh(service("a"), CONFIG)
+    assert made.get("a", "192.0.2.1", host="w.example").cluster == "AllowAnyDynamicDNSCluster"
+    assert made.connect("a", "192.0.2.1:9").cluster == "PassthroughCluster"
+    made.apply(istio("Sidecar", "a", "outboundTrafficPolicy: {mode: ALLOW_ANY}"))
+    assert made.get("a", "192.0.2.1", host="w.example").cluster == "PassthroughCluster"

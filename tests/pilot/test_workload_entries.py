@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from devmesh.config import kinds
+from devmesh.snapshot.cluster import Endpoint
 from tests.pilot.meshes import Mesh, istio, mesh, service
 
 RATINGS_DB = "outbound|3306||db.example.com"
@@ -112,9 +114,52 @@ def test_subsets_select_workload_entries_by_label() -> None:
 def test_an_entry_whose_agent_reports_its_health_gets_calls_while_healthy(status: str, gets: int) -> None:
     meta = ', annotations: {proxy.istio.io/health-checks-enabled: "true"}'
     found = mesh(service("a"), selecting(), entry("vm", "192.0.2.1", meta=meta))
-    from devmesh.config import kinds
-
     stored = found.store.get(kinds.WORKLOAD_ENTRY, "default", "vm")
     assert stored is not None
     found.store.patch_status(stored.key, {"conditions": [{"type": "Healthy", "status": status}]})
+    assert len(endpoints(found)) == gets
+
+
+GROUP = """
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: vms}
+spec:
+  metadata: {labels: {app: db, tier: data}}
+  template: {ports: {sql: 13306}, serviceAccount: mysql, locality: eu/one, weight: 3, labels: {version: v1}}
+"""
+MEMBER = ", annotations: {istio.io/autoRegistrationGroup: vms}"
+
+
+def in_group(found: Mesh) -> Endpoint:
+    [endpoint] = found.compile().snapshot.proxies["a-0"].outbound.clusters[RATINGS_DB].endpoints
+    return endpoint
+
+
+def test_an_entry_of_a_group_has_what_its_template_says() -> None:
+    endpoint = in_group(
+        mesh(service("a"), selecting(), GROUP, entry("vm", "192.0.2.1", labels="{}", meta=MEMBER))
+    )
+    assert (endpoint.port, endpoint.weight, endpoint.locality) == (13306, 3, "eu/one")
+    assert str(endpoint.identity) == "spiffe://cluster.local/ns/default/sa/mysql"
+    assert endpoint.workload is not None
+    assert endpoint.workload.labels == {"app": "db", "tier": "data", "version": "v1"}
+
+
+def test_what_the_entry_says_itself_goes_before_its_template() -> None:
+    spec = ", ports: {sql: 9}, weight: 1, locality: us, serviceAccount: own"
+    endpoint = in_group(mesh(service("a"), selecting(), GROUP, entry("vm", "192.0.2.1", spec, meta=MEMBER)))
+    assert (endpoint.port, endpoint.weight, endpoint.locality) == (9, 1, "us")
+    assert str(endpoint.identity) == "spiffe://cluster.local/ns/default/sa/own"
+
+
+@pytest.mark.parametrize(("status", "gets"), [("", 0), ("False", 0), ("True", 1)])
+def test_an_entry_of_a_group_with_a_probe_gets_calls_once_it_is_healthy(status: str, gets: int) -> None:
+    probed = GROUP + "  probe: {tcpSocket: {port: 13306}}\n"
+    found = mesh(service("a"), selecting(), probed, entry("vm", "192.0.2.1", meta=MEMBER))
+    stored = found.store.get(kinds.WORKLOAD_ENTRY, "default", "vm")
+    assert stored is not None
+    if status:
+        found.store.patch_status(stored.key, {"conditions": [{"type": "Healthy", "status": status}]})
     assert len(endpoints(found)) == gets

@@ -64,7 +64,7 @@ class Target:
     address: str
     ports: dict[str, int]  # the container's, by name
     dial: Dial
-    container: Container
+    container: Container | None  # None: a foreign process, in which nothing can be run
 
     def port(self, wanted: int | str) -> int:
         """Return a port by number or by name.
@@ -146,6 +146,8 @@ async def ask(probe: Raw, target: Target) -> None:
         stream = await _connect(tcp.get("host") or target.address, target.port(tcp["port"]), target.dial)
         await trio.aclose_forcefully(stream)
     elif (command := probe.get("exec")) is not None:
+        if target.container is None:
+            raise ProbeFailure("nothing can be run in a foreign process")
         await run_command(list(command.get("command") or ()), target.container)
     elif (grpc := probe.get("grpc")) is not None:
         await _ask_grpc(grpc, target)
