@@ -34,3 +34,12 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md", *DOCS.glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_tests_that_the_tasks_page_names_are_there() -> None:
+    named = re.findall(r"`(test_\w+(?:\.py)?)`", (DOCS / "istio-tasks.md").read_text())
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    known = {path.name for path in files}.union(
+        *(re.findall(r"def (test_\w+)", f.read_text()) for f in files)
+    )
+    assert set(named) <= known
