@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.e2e.applications import OUTSIDE
 from tests.e2e.bookinfo import Bookinfo, eventually
 
-OUTSIDE = "198.51.100.7"  # TEST-NET-2: made an address of this machine for the tests
 INSIDE = ("exec", "deploy/productpage-v1", "-c", "productpage", "--")
 CURL = (*INSIDE, "curl", "-s", "--max-time", "10")
 STATUS = (*CURL, "-o", "/dev/null", "-w", "%{http_code}")
@@ -83,7 +83,7 @@ class Outside(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def outside() -> Iterator[int]:
     """A server that is no part of the mesh, on an address of its own; its port."""
-    subprocess.run(["ip", "address", "add", f"{OUTSIDE}/32", "dev", "lo"], check=True)
+    subprocess.run(["ip", "address", "replace", f"{OUTSIDE}/32", "dev", "lo"], check=True)
     server = ThreadingHTTPServer((OUTSIDE, 0), Outside)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
