@@ -34,6 +34,7 @@ class Http2Server(Wire, Owner):
         self.side = side
         self._known = side.plane.http2_requests
         self._counted = True  # among those that are open
+        self._leaving: int | None = None  # the last stream that is served
         side.http.cx_total += 1
         side.http.cx_active += 1
         side.http.http2_total += 1
@@ -92,6 +93,9 @@ class Http2Server(Wire, Owner):
             self.emit(frames.reset(number, Code.REFUSED_STREAM))
             return
         side = self.side
+        if self._leaving is not None and number > self._leaving:
+            self.emit(frames.reset(number, Code.REFUSED_STREAM))
+            return
         if side.may_refuse and side.refuses():
             self.lose("")
             self._count_out()
@@ -105,6 +109,12 @@ class Http2Server(Wire, Owner):
         self.streams[number] = stream
         side.http.http2_requests += 1
         stream.start(request, ended)
+
+    def forget(self, stream: Stream) -> None:
+        super().forget(stream)
+        if not self.streams and self.side.state.closing and self._leaving is None:
+            self._leaving = self.last  # with no stream under way: not all clients bear it otherwise
+            self.emit(frames.goaway(self.last, Code.NO_ERROR))
 
     def is_idle(self, number: int) -> bool:
         if number % 2 == 0:

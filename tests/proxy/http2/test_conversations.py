@@ -436,3 +436,16 @@ def test_early_answers_end_what_is_left_of_the_request() -> None:
     mesh.reactor.settle()
     got = client.messages[number]
     assert (got[":status"], got.body, got.ended, got.reset) == ("413", b"no", True, 0)
+
+
+def test_clients_of_a_draining_proxy_are_told_to_open_no_more_streams() -> None:
+    mesh = speaking()
+    client = client_of(mesh)
+    client.request()
+    mesh.reactor.settle()
+    assert client.gone is None
+    mesh.plane.state("a").drain()
+    number = client.request()
+    mesh.reactor.settle()
+    assert client.messages[number][":status"] == "200"
+    assert client.gone == 0
