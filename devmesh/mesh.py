@@ -52,6 +52,7 @@ from devmesh.model.outside import OutsideNames
 from devmesh.pilot.mesh_config import of_mesh
 from devmesh.pilot.pilot import Pilot
 from devmesh.pilot.settings import LocalPorts
+from devmesh.proxy.admin.application import Scrape
 from devmesh.proxy.engine import Engine
 from devmesh.runtime.access import LogOptions
 from devmesh.runtime.dns.lookup import HostLookup
@@ -195,6 +196,7 @@ class Mesh:
             metrics=lambda proxy: self.recorder.expose_of(
                 proxy.instance.namespace, proxy.instance.workload.name
             ),
+            scrape=self._scrape,
         )
         self.names = WatchedNames(
             HostLookup(outside), self._dirty_now, lambda: self.feed.current.mesh.dns_refresh
@@ -470,6 +472,18 @@ class Mesh:
         if file.spec.mesh_config != before.spec.mesh_config:
             write_mesh_config(self.store, file.spec.mesh_config)
         self.files.give(file.resources)
+
+    def _scrape(self, instance: str) -> Scrape | None:
+        """Return where a pod's annotations say that its application tells metrics (``prometheus.io/``)."""
+        found = self.feed.current.instances.get(instance)
+        pod = self.store.get(POD, found.namespace, found.pod) if found is not None else None
+        if pod is None:
+            return None
+        said = pod.raw["metadata"].get("annotations") or {}
+        port = str(said.get("prometheus.io/port", ""))
+        if said.get("prometheus.io/scrape") != "true" or not port.isdigit():
+            return None
+        return Scrape(int(port), str(said.get("prometheus.io/path", "/metrics")))
 
     def _report(self, findings: list[Finding]) -> None:
         for finding in findings:

@@ -10,6 +10,7 @@ from typing import Protocol
 import trio
 
 from devmesh.model.outside import OutsideNames
+from devmesh.proxy.admin.application import Scrape
 from devmesh.proxy.admin.ports import Admin
 from devmesh.proxy.admin.view import Listening
 from devmesh.proxy.arriving import OutboundArrival
@@ -66,6 +67,7 @@ class Engine:
         files: Where certificates are that DestinationRules name by their paths in pods.
         secret: Returns what a proxy proves itself with, for its admin interface.
         metrics: Returns the ``istio_*`` metrics of a proxy, for the same.
+        scrape: Returns where an instance's application tells its own.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Engine:
         files: PodFiles | None = None,
         secret: Callable[[Proxy], SecretInfo | None] = lambda proxy: None,
         metrics: Callable[[Proxy], Iterable[str]] = lambda proxy: (),
+        scrape: Callable[[str], Scrape | None] = lambda instance: None,
     ) -> None:
         self._epoll = EpollReactor(dialer) if reactor is None else None
         self._reactor: Reactor = reactor if reactor is not None else self._epoll  # type: ignore[assignment]
@@ -92,7 +95,7 @@ class Engine:
         self._open: dict[str, Opened] = {}
         self._refused: set[tuple[str, Place]] = set()
         self._parked: dict[str, list[tuple[Connection, Callable[[Proxy], None]]]] = {}
-        self.admin = Admin(self.plane, self, secret, metrics)
+        self.admin = Admin(self.plane, self, secret, metrics, scrape)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started when it listens."""

@@ -704,7 +704,7 @@ class Exchange:
             status, body, fields = self._as_grpc(status, body, fields)
         fields = self.side.reply_fields(self, fields)
         if self.response_fields:
-            fields = [*fields, *self.response_fields]
+            fields = [*local.described(body, fields), *self.response_fields]
         self.download_size = 0 if self.request.method == "HEAD" else len(body)
         self.server.reply(self, status, body, fields)
         self._complete()

@@ -90,12 +90,19 @@ def reply(
 
 def reply_fields(body: bytes, fields: Fields, now: float, server: str) -> Fields:
     """Return the fields of an answer: those given, and what every one has."""
+    return [*described(body, fields), ("date", date(int(now))), ("server", server)]
+
+
+def described(body: bytes, fields: Fields) -> Fields:
+    """Return `fields` with what tells of the body, where they don't."""
     found = list(fields)
     if body:
-        found.append(("content-length", str(len(body))))
-        if not any(name == "content-type" for name, _ in fields):
+        named = {name for name, _ in fields}
+        if "content-length" not in named:
+            found.append(("content-length", str(len(body))))
+        if "content-type" not in named:
             found.append(("content-type", "text/plain"))
-    return [*found, ("date", date(int(now))), ("server", server)]
+    return found
 
 
 def refusal(status: int, details: str, now: float, server: str, *, head_only: bool = False) -> bytes:

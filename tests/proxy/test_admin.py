@@ -8,9 +8,11 @@ from functools import partial
 
 import pytest
 
+from devmesh.proxy.admin.application import Scrape
 from devmesh.proxy.admin.http import AdminServer, Asked, Reply
 from devmesh.proxy.admin.ports import ADMIN_PORT, AGENT_PORT, HEALTH_PORT, STATS_PORT, Admin
 from devmesh.proxy.admin.view import Listening
+from devmesh.proxy.reactor import Connection
 from devmesh.security.contexts import SecretInfo
 from devmesh.snapshot.cluster import Limits, OutlierDetection
 from devmesh.snapshot.proxy import Proxy
@@ -40,7 +42,14 @@ class Asking:
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh, self.controls = mesh, Recorded()
-        self.admin = Admin(mesh.plane, self.controls, self._secret, lambda proxy: ["istio_build 1\n"])
+        self.scrape: Scrape | None = None
+        self.admin = Admin(
+            mesh.plane,
+            self.controls,
+            self._secret,
+            lambda proxy: ["istio_build 1\n"],
+            lambda instance: self.scrape,
+        )
 
     def _secret(self, proxy: Proxy) -> SecretInfo:
         return self.mesh.certificates.describe(proxy.instance.identity)
@@ -342,3 +351,47 @@ def test_a_reply_is_sent_once(asking: Asking) -> None:
         then(Reply("once"))  # type: ignore[operator]
     reactor.settle()
     assert client.data.count(b"once") == 1
+
+
+APPLICATION = b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nmy_total 1\n"
+
+
+def scraped(asking: Asking, answer: bytes | None) -> str:
+    """What port 15020 says while the application answers `answer` on port 9102 and closes."""
+
+    def serve(connection: Connection) -> None:
+        def heard(end: End) -> None:
+            if answer is not None and not end.ended:
+                end.connection.send(answer)
+                end.connection.finish()
+
+        End(connection).on_data = heard
+
+    asking.mesh.reactor.serve("a", "127.0.0.1", 9102, serve)
+    asking.scrape = Scrape(9102)
+    replies: list[Reply] = []
+    asking.admin.answer("a", AGENT_PORT, Asked.of("GET", "/stats/prometheus"), replies.append)
+    asking.mesh.reactor.settle()
+    asking.mesh.reactor.advance(6)
+    return replies[0].body
+
+
+def test_the_agent_adds_the_applications_own_metrics(asking: Asking) -> None:
+    text = scraped(asking, APPLICATION)
+    assert text.endswith("my_total 1\n")
+    assert "istio_build 1" in text
+    assert "my_total" not in asking.text("/stats/prometheus", port=STATS_PORT)
+
+
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.0 500 No\r\n\r\nmy_total 1\n", b""])
+def test_an_application_that_says_nothing_leaves_the_rest_as_it_is(
+    asking: Asking, answer: bytes | None
+) -> None:
+    text = scraped(asking, answer)
+    assert "my_total" not in text
+    assert "istio_build 1" in text
+
+
+def test_an_application_that_isnt_there_leaves_the_rest_as_it_is(asking: Asking) -> None:
+    asking.scrape = Scrape(9999)
+    assert "istio_build 1" in asking.text("/stats/prometheus", port=AGENT_PORT)

@@ -200,10 +200,11 @@ class Gateway:
         *,
         route: object = TO_B,
         service: Callable[[Connection], None] | None = None,
+        endpoints: bool = True,
     ) -> None:
         table = RouteTable.of("http.8080", (VirtualHost("*:80", ("*",), (route,)),))  # type: ignore[arg-type]
         listener = GatewayListener(80, 8080, Protocol.HTTP, table, limiting=limiting)
-        base = plain()
+        base = plain() if endpoints else plain(clusters=(cluster(),))
         outbound = base.proxies["a"].outbound
         if service is not None:
             there = cluster(Endpoint(*SERVICE), name=SHARED.cluster)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import trio
 
 from devmesh.proxy.admin import actions, commands, information
+from devmesh.proxy.admin.application import Scrape, fetch
 from devmesh.proxy.admin.http import AdminServer, Asked, Reply
 from devmesh.proxy.admin.prometheus import prometheus
 from devmesh.proxy.admin.view import Controls, View
@@ -38,6 +40,7 @@ class Admin:
     Args:
         secret: Returns what a proxy proves itself with.
         metrics: Returns ``istio_*`` of one proxy, in pieces.
+        scrape: Returns where an instance's application tells its own metrics.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class Admin:
         controls: Controls,
         secret: Callable[[Proxy], SecretInfo | None],
         metrics: Callable[[Proxy], Iterable[str]],
+        scrape: Callable[[str], Scrape | None] = lambda instance: None,
     ) -> None:
-        self._plane, self._controls = plane, controls
+        self._plane, self._controls, self._scrape = plane, controls, scrape
         self._secret, self._metrics = secret, metrics
 
     def open(self, instance: str, listeners: ListenerSource) -> list[Acceptor]:
@@ -73,12 +77,21 @@ class Admin:
         elif asked.path == "/healthz/ready" and port in (AGENT_PORT, HEALTH_PORT):
             then(Reply("", information.ready(self.view(instance), asked).status))
         elif asked.path in ("/stats/prometheus", "/metrics") and port in (AGENT_PORT, STATS_PORT):
-            self._aside(partial(prometheus, self.view(instance), asked), then)
+            more = partial(self._with_application, instance, then) if port == AGENT_PORT else then
+            self._aside(partial(prometheus, self.view(instance), asked), more)
         elif asked.path == "/quitquitquit" and port == AGENT_PORT:
             allowed = asked.method == "POST"
             then(actions.quit_(self.view(instance), asked) if allowed else Reply("method not allowed\n", 405))
         else:
             then(_NOT_FOUND)
+
+    def _with_application(self, instance: str, then: Then, reply: Reply) -> None:
+        """Istio: enablePrometheusMerge. What the application says comes after what the proxy does."""
+        scrape = self._scrape(instance)
+        if scrape is None:
+            then(reply)
+        else:
+            fetch(self._plane, instance, scrape, lambda text: then(replace(reply, body=reply.body + text)))
 
     def command(self, instance: str, asked: Asked, then: Then) -> None:
         """Carry out a command of the admin interface."""
