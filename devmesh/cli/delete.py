@@ -7,7 +7,8 @@ import click
 from devmesh.cli.client import ApiError
 from devmesh.cli.documents import files_option, named, read
 from devmesh.cli.failure import CliFailure
-from devmesh.cli.options import api_of, mesh_option, namespace_option
+from devmesh.cli.options import api_of, mesh_option, namespace_option, output_option
+from devmesh.cli.outcomes import Outcomes
 from devmesh.cli.resources import Catalogue, Resource, targets
 
 
@@ -20,6 +21,7 @@ from devmesh.cli.resources import Catalogue, Resource, targets
 @click.option("--all", "all_", is_flag=True, help="All of that type.")
 @click.option("--ignore-not-found", is_flag=True, help="What isn't there is no failure.")
 @click.option("--grace-period", type=int, help="Seconds a pod gets to end by itself.")
+@output_option("json")
 def command(
     what: tuple[str, ...],
     paths: tuple[str, ...],
@@ -29,6 +31,7 @@ def command(
     all_: bool,
     ignore_not_found: bool,
     grace_period: int | None,
+    output: str | None,
 ) -> None:
     """Delete resources: delete TYPE NAME, delete TYPE -l LABELS, delete -f PATH."""
     api = api_of(mesh)
@@ -49,13 +52,14 @@ def command(
     if not what and not paths:
         raise CliFailure("say what: TYPE NAME, or -f PATH", 2)
     failed = []
-    for resource, where, name in chosen:
-        path = resource.path(where if resource.namespaced else "", name, gracePeriodSeconds=grace_period)
-        try:
-            api.request("DELETE", path)
-            click.echo(f'{resource.title} "{name}" deleted')
-        except ApiError as refused:
-            if not (ignore_not_found and refused.code == 404):
-                failed.append(str(refused))
+    with Outcomes(output) as outcomes:
+        for resource, where, name in chosen:
+            path = resource.path(where if resource.namespaced else "", name, gracePeriodSeconds=grace_period)
+            try:
+                api.request("DELETE", path)
+                outcomes.add(resource, where, name, "deleted", f'{resource.title} "{name}" deleted')
+            except ApiError as refused:
+                if not (ignore_not_found and refused.code == 404):
+                    failed.append(str(refused))
     if failed:
         raise CliFailure("\n".join(failed))

@@ -11,15 +11,25 @@ import click
 
 from devmesh.cli.failure import CliFailure
 from devmesh.cli.options import running_mesh
+from devmesh.cli.traffic import seconds
 
 MESH = "bookinfo"
 
 
 @click.command("demo")
 @click.option(
+    "--mesh", default=MESH, show_default=True, metavar="NAME", envvar="DEVMESH_MESH", help="Its name."
+)
+@click.option(
     "--runtime", type=click.Choice(["auto", "docker", "process"]), default="auto", show_default=True
 )
-@click.option("--rate", default=4.0, show_default=True, help="Pages per second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Pages per second.",
+)
 @click.option("--duration", default="1h", show_default=True, help="How long traffic flows.")
 @click.option("--port", default=20001, show_default=True, help="Of the dashboard; 0 is chosen.")
 @click.option("--tls-port", default=20443, show_default=True, help="Of the API for kubectl; 0 is chosen.")
@@ -30,6 +40,7 @@ MESH = "bookinfo"
 @click.pass_context
 def command(
     ctx: click.Context,
+    mesh: str,
     runtime: str,
     rate: float,
     duration: str,
@@ -44,11 +55,12 @@ def command(
     """
     from devmesh.cli.up import command as up
 
+    seconds(duration)  # wrong ones are told before anything starts
     sample = sample_folder()
     ctx.invoke(
         up,
         paths=(str(sample),),
-        mesh=MESH,
+        mesh=mesh,
         runtime=runtime,
         detach=True,
         port=port,
@@ -56,15 +68,15 @@ def command(
         http_port=http_port,
         https_port=https_port,
     )
-    _, about = running_mesh(MESH)
+    _, about = running_mesh(mesh)
     page = f"http://{about['gateways']['http']}/productpage"
     _start_traffic(page, rate, duration)
     click.echo(f"page       {page}   ({rate:g} requests a second flow for {duration})")
     click.echo("\nnext:")
-    click.echo(f"  export KUBECONFIG=$(devmesh kubeconfig --mesh {MESH} --path)")
+    click.echo(f"  export KUBECONFIG=$(devmesh kubeconfig --mesh {mesh} --path)")
     click.echo(f"  kubectl apply -f {_shown(sample / 'networking' / 'virtual-service-reviews-50-v3.yaml')}")
-    click.echo(f"  devmesh graph --mesh {MESH}")
-    click.echo(f"  devmesh down --mesh {MESH}")
+    click.echo(f"  devmesh graph --mesh {mesh}")
+    click.echo(f"  devmesh down --mesh {mesh}")
 
 
 def sample_folder() -> Path:

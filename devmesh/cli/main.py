@@ -60,7 +60,7 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--mesh", metavar="NAME", help="Which mesh; every command takes it too.")
+@click.option("--mesh", metavar="NAME", help="Which mesh, of the commands that ask one; they take it too.")
 def cli(mesh: str | None) -> None:
     """Istio and Kiali on a laptop, in one process, with no Kubernetes."""
     if mesh:

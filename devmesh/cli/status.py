@@ -9,16 +9,22 @@ import click
 from devmesh.cli.failure import CliFailure
 from devmesh.cli.options import api_of, mesh_option, output_option, print_json, running_mesh
 from devmesh.cli.table import table
+from devmesh.config.finding import Finding
 
 
 @click.command("status")
 @mesh_option
 @output_option("json")
 def command(mesh: str | None, output: str | None) -> None:
-    """Show what runs, and where it listens. Exit status 1 where nothing runs."""
+    """Show what runs, where it listens, and what is wrong with its resources and files.
+
+    Exit status 1 where nothing runs, or a workload is not ready.
+    """
     _, about = running_mesh(mesh)
-    status: dict[str, Any] = api_of(mesh).get("/devmesh/v1/status")
+    api = api_of(mesh)
+    status: dict[str, Any] = api.get("/devmesh/v1/status")
     status["api"] = about["api"]
+    status["findings"] = api.get("/devmesh/v1/findings")
     if output == "json":
         print_json(status)
         return
@@ -32,6 +38,9 @@ def command(mesh: str | None, output: str | None) -> None:
         for w in status["workloads"]
     ]
     click.echo(table(("NAMESPACE", "WORKLOAD", "READY", "MESHED"), rows))
+    wrong = [finding for finding in status["findings"] if finding["severity"] != "info"]
+    for number, finding in enumerate(wrong):
+        click.echo(("\n" if number == 0 else "") + f"{finding['severity']:<10} {Finding(**finding)}")
     waiting = [w["name"] for w in status["workloads"] if w["ready"] < w["replicas"]]
     if waiting:
         raise CliFailure(f"not ready: {', '.join(waiting)}; see `devmesh describe pod`")

@@ -102,10 +102,54 @@ def test_the_only_mesh_that_runs_is_meant(run: Run, api: FakeApi) -> None:
         "gateways": {"http": "127.0.0.1:80"},
         "workloads": [{"name": "cart", "namespace": "default", "ready": 1, "replicas": 1, "meshed": True}],
     })  # fmt: skip
+    place = {
+        "kind": "Service",
+        "namespace": "",
+        "name": "a",
+        "path": "",
+        "file": "a.yaml",
+        "line": 4,
+        "column": 2,
+    }
+    api.add("GET", "/devmesh/v1/findings", [
+        {"code": "DM0005", "severity": "error", "message": "unknown field", **place},
+        {"code": "KIA0203", "severity": "info", "message": "nothing behind it", **place},
+    ])  # fmt: skip
     done = run("status")
     assert done.exit_code == 0
     assert "#token=a-token" in done.output
     assert "default     cart       1/1     yes" in done.output
+    assert done.output.splitlines()[-1] == "error      a.yaml:4:2: Service a: unknown field [DM0005]"
+    assert len(json.loads(run("status", "-o", "json").output)["findings"]) == 2
+
+
+def test_what_became_of_each_is_told_as_json_too(run: Run, api: FakeApi) -> None:
+    cart = "/apis/apps/v1/namespaces/default/deployments/cart"
+    state = {"conditions": [{"type": "Available", "status": "True"}]}
+    api.add("GET", cart, {"metadata": {"labels": {}}, "status": state})
+    for method, path in (("PATCH", cart), ("PATCH", f"{cart}/scale"), ("DELETE", cart)):
+        api.add(method, path, {})
+    told = {"kind": "Deployment", "namespace": "default", "name": "cart"}
+    for words, result in (
+        (("label", "deploy", "cart", "a=b"), "labeled"),
+        (("scale", "deploy/cart", "--replicas", "2"), "scaled"),
+        (("wait", "deploy/cart", "--for", "condition=available"), "condition met"),
+        (("delete", "deploy", "cart"), "deleted"),
+    ):
+        assert json.loads(run(*words, "-o", "json").output) == [{**told, "result": result}]
+
+
+def test_what_was_done_before_a_failure_is_told_as_json(run: Run, api: FakeApi) -> None:
+    api.add("DELETE", "/api/v1/namespaces/default/pods/a", {})
+    done = run("delete", "pod", "a", "b", "-o", "json")
+    assert [one["name"] for one in json.loads(done.output)] == ["a"]
+    assert "not found" in str(failure(done))
+
+
+@pytest.mark.parametrize("wrong", [("--duration", "5x"), ("--rate", "0")], ids=["duration", "rate"])
+def test_demo_refuses_wrong_traffic_before_it_starts_anything(run: Run, wrong: tuple[str, str]) -> None:
+    done = run("demo", *wrong)
+    assert done.exit_code == 2 or failure(done).status == 2
 
 
 def test_get_prints_the_servers_table(run: Run, api: FakeApi) -> None:
