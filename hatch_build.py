@@ -36,11 +36,6 @@ LEFT_OUT = (
     "devmesh/proxy/__init__.py",
     "devmesh/proxy/engine.py",
     "devmesh/proxy/http2/__init__.py",
-    # classes of two bases, which mypyc doesn't compile, and those bases
-    "devmesh/proxy/http2/client.py",
-    "devmesh/proxy/http2/server.py",
-    "devmesh/proxy/http2/streams.py",
-    "devmesh/proxy/http2/wire.py",
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from devmesh.model.workload import Instance
 from devmesh.proxy import proxy_protocol
 from devmesh.proxy.plane import Plane
-from devmesh.proxy.pools import SHARED, Variant
+from devmesh.proxy.pools import SHARED, Pool, Variant
 from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.tls import TlsConnection, Verify
 from devmesh.security.contexts import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP
@@ -20,7 +20,7 @@ from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode, UpstreamTls
 from devmesh.snapshot.network import INBOUND_SOURCE, MARK_HOP, MARK_PROXY
 
 if TYPE_CHECKING:
-    from devmesh.proxy.side import Dialling, Named
+    from devmesh.proxy.side import Named
 
 UNIX = "unix://"
 """Before the path of a unix socket. Istio: it is the pod's in which the proxy runs."""
@@ -57,8 +57,10 @@ def _is_address(address: str) -> bool:
     return True
 
 
-def reach(caller: Caller, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
-    """Begin to connect to the endpoint of `owner`'s pool; see `Side.connect`.
+def reach(
+    caller: Caller, cluster: Cluster, pool: Pool, owner: Owner, named: Named, *, http2: bool
+) -> Connection | None:
+    """Begin to connect to the endpoint of `pool`; see `Side.connect`.
 
     Raises:
         OSError: It failed at once.
@@ -67,7 +69,7 @@ def reach(caller: Caller, cluster: Cluster, owner: Dialling, named: Named) -> Co
     if cluster.tls.files is not None and plane.origination.settings(cluster.tls, instance) is None:
         plane.origination.read(cluster.tls, instance, lambda: named(True))
         return None
-    endpoint = owner.pool.endpoint
+    endpoint = pool.endpoint
     address = endpoint.address
     if is_name(address):
         found = plane.resolved(address)
@@ -77,7 +79,7 @@ def reach(caller: Caller, cluster: Cluster, owner: Dialling, named: Named) -> Co
         if not found:
             raise OSError(0, f"the name {address} has no address")
         address = found
-    return connect(caller, owner, cluster, endpoint, address, owner.pool.variant, http2=owner.speaks_http2)
+    return connect(caller, owner, cluster, endpoint, address, pool.variant, http2=http2)
 
 
 def connect(

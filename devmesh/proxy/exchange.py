@@ -393,7 +393,7 @@ class Exchange:
     def _dial(self, pool: Pool) -> None:
         upstream = Upstream(pool)
         try:
-            connection = self.side.connect(self.cluster, upstream, self.named)
+            connection = self.side.connect(self.cluster, pool, upstream, self.named)
         except OSError as error:
             upstream.abandon()
             self.state.stats.upstream_cx_connect_fail += 1

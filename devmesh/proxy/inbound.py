@@ -14,8 +14,9 @@ from devmesh.proxy.dialing import connect_to_application
 from devmesh.proxy.http1 import Malformed, Request
 from devmesh.proxy.plane import Plane
 from devmesh.proxy.planning import MAX_DERIVED
-from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import HOP_BY_HOP, Dialling, Named, Side, framing, group_of, sent_on
+from devmesh.proxy.pools import Pool
+from devmesh.proxy.reactor import Address, Connection, Owner
+from devmesh.proxy.side import HOP_BY_HOP, Named, Side, framing, group_of, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import (
     NO_LIMITS,
@@ -185,8 +186,10 @@ class ServerSide(Side):
     def request_head(self, exchange: Exchange) -> str:
         return exchange.head
 
-    def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
-        endpoint = owner.pool.endpoint
+    def connect(
+        self, cluster: Cluster, pool: Pool, owner: Owner, named: Named, *, http2: bool = False
+    ) -> Connection | None:
+        endpoint = pool.endpoint
         address, port = endpoint.key
         return connect_to_application(self.plane, owner, endpoint.instance, address, port)
 

@@ -21,9 +21,9 @@ from devmesh.proxy.planning import (
     is_simple,
     said_by,
 )
-from devmesh.proxy.pools import Variant
-from devmesh.proxy.reactor import Address, Connection
-from devmesh.proxy.side import Dialling, Named, Side, framing, group_of, kept, sent_on
+from devmesh.proxy.pools import Pool, Variant
+from devmesh.proxy.reactor import Address, Connection, Owner
+from devmesh.proxy.side import Named, Side, framing, group_of, kept, sent_on
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Cluster, Endpoint, TlsMode
 from devmesh.snapshot.proxy import Proxy
@@ -325,8 +325,10 @@ class ClientSide(Side):
     def request_head(self, exchange: Exchange) -> str:
         return f"{exchange.head}x-envoy-attempt-count: {exchange.attempts}\r\n\r\n"
 
-    def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
-        return dialing.reach(self._caller, cluster, owner, named)
+    def connect(
+        self, cluster: Cluster, pool: Pool, owner: Owner, named: Named, *, http2: bool = False
+    ) -> Connection | None:
+        return dialing.reach(self._caller, cluster, pool, owner, named, http2=http2)
 
     def variant(self, exchange: Exchange) -> Variant:
         cluster = exchange.cluster

@@ -15,8 +15,9 @@ from devmesh.proxy.downstream_stats import HttpStats
 from devmesh.proxy.exchange import Exchange
 from devmesh.proxy.http1 import Fields, Malformed, Request, Response
 from devmesh.proxy.mirror import Nobody
-from devmesh.proxy.reactor import Connection
-from devmesh.proxy.side import Dialling, Named, Side
+from devmesh.proxy.pools import Pool
+from devmesh.proxy.reactor import Connection, Owner
+from devmesh.proxy.side import Named, Side
 from devmesh.snapshot.cluster import Cluster, Endpoint
 from devmesh.snapshot.proxy import Proxy
 from devmesh.snapshot.rate_limits import Descriptor, GlobalLimit
@@ -140,8 +141,10 @@ class _Asking(Side):
     def request_head(self, exchange: Exchange) -> str:
         return exchange.head
 
-    def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
-        return dialing.reach(self._caller, cluster, owner, named)
+    def connect(
+        self, cluster: Cluster, pool: Pool, owner: Owner, named: Named, *, http2: bool = False
+    ) -> Connection | None:
+        return dialing.reach(self._caller, cluster, pool, owner, named, http2=http2)
 
     def original_endpoint(self, cluster: Cluster) -> Endpoint | None:
         return None

@@ -43,18 +43,6 @@ Named = Callable[[bool], None]
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Dialling(Owner):
-    """Whoever connects to the endpoint of a pool.
-
-    Attributes:
-        speaks_http2: That is what will be spoken.
-    """
-
-    __slots__ = ()
-    pool: Pool
-    speaks_http2: bool
-
-
 class Side(ABC):
     """Decides about the requests of one connection, by the snapshot in force at each.
 
@@ -103,9 +91,14 @@ class Side(ABC):
         """Return the head to send upstream, for one more try: as HTTP/1.1 writes it, empty line included."""
 
     @abstractmethod
-    def connect(self, cluster: Cluster, owner: Dialling, named: Named) -> Connection | None:
-        """Begin to connect to the endpoint of `owner`'s pool, which is one of `cluster`; None: call again
-        when `named` has been told that there is an address.
+    def connect(
+        self, cluster: Cluster, pool: Pool, owner: Owner, named: Named, *, http2: bool = False
+    ) -> Connection | None:
+        """Begin to connect to the endpoint of `pool`, which is one of `cluster`; None: call again when
+        `named` has been told that there is an address.
+
+        Args:
+            http2: That will be spoken.
 
         Raises:
             OSError: It failed at once.

@@ -8,8 +8,7 @@ from devmesh.proxy.body import LAST_CHUNK, Body, UntilClose, body_of, chunk
 from devmesh.proxy.deadlines import Deadline
 from devmesh.proxy.http1 import UNTIL_CLOSE, Fields, Malformed, parse_response, remember
 from devmesh.proxy.pools import Pool
-from devmesh.proxy.reactor import Connection
-from devmesh.proxy.side import Dialling
+from devmesh.proxy.reactor import Connection, Owner
 from devmesh.proxy.sockets import text_of
 from devmesh.snapshot.cluster import Limits
 
@@ -21,7 +20,7 @@ DEFAULT_IDLE = Limits().idle_timeout
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110 §9.2.2
 
 
-class Upstream(Dialling):
+class Upstream(Owner):
     """Owns a connection; it carries one exchange at a time.
 
     Attributes:
@@ -50,7 +49,6 @@ class Upstream(Dialling):
     )
 
     connection: Connection
-    speaks_http2 = False
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool

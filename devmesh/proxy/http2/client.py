@@ -14,7 +14,6 @@ from devmesh.proxy.http2.hpack import Block
 from devmesh.proxy.http2.streams import Stream
 from devmesh.proxy.http2.wire import CONNECTION_WINDOW, STREAM_WINDOW, Wire
 from devmesh.proxy.reactor import Connection
-from devmesh.proxy.side import Dialling
 from devmesh.proxy.sockets import text_of
 from devmesh.proxy.upstream import CONNECT_TIMEOUT, of_tls
 from devmesh.traffic.retry import Reset
@@ -27,7 +26,7 @@ _LAST_NUMBER = (1 << 31) - 1
 _UNTOLD = 100  # streams at a time until the server has said how many it takes (RFC 9113 §6.5.2)
 
 
-class Http2Client(Wire, Dialling):
+class Http2Client(Wire):
     """Owns a connection to an endpoint.
 
     Attributes:
@@ -39,7 +38,6 @@ class Http2Client(Wire, Dialling):
 
     def __init__(self, shared: Multiplex) -> None:
         super().__init__(shared.plane.reactor)
-        self.speaks_http2 = True
         self.shared = shared
         self.pool = shared.pool
         self.known = shared.plane.http2_responses

@@ -103,7 +103,7 @@ class Multiplex:
                     exchange.named(found)
 
         try:
-            connection = side.connect(cluster, client, named)
+            connection = side.connect(cluster, pool, client, named, http2=True)
         except OSError as error:
             self.unreachable(error.strerror or str(error), timeout=False)
             return

@@ -13,13 +13,13 @@ from devmesh.proxy.http2.hpack import Block
 from devmesh.proxy.http2.streams import Stream
 from devmesh.proxy.http2.wire import CONNECTION_WINDOW, STREAM_WINDOW, Wire
 from devmesh.proxy.lingering import finish_gently
-from devmesh.proxy.reactor import Connection, Owner
+from devmesh.proxy.reactor import Connection
 from devmesh.proxy.side import Side
 
 MAX_STREAMS = 1024  # of one client at a time (Envoy: max_concurrent_streams)
 
 
-class Http2Server(Wire, Owner):
+class Http2Server(Wire):
     """Reads a client's frames.
 
     Args:

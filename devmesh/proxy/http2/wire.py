@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 
 from devmesh.proxy.http1 import MAX_HEAD
@@ -12,7 +12,7 @@ from devmesh.proxy.http2.floods import MAX_CONTINUATIONS, Budget
 from devmesh.proxy.http2.frames import Code, Http2Error
 from devmesh.proxy.http2.hpack import Block, Compression
 from devmesh.proxy.http2.streams import Stream
-from devmesh.proxy.reactor import HIGH, Connection, Reactor
+from devmesh.proxy.reactor import HIGH, Connection, Owner, Reactor
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ CONNECTION_WINDOW = 1 << 22  # the same of all streams together
 _FULL = 1 << 16  # bytes of frames that are handed over before their batch ends
 
 
-class Wire(ABC):
+class Wire(Owner, metaclass=ABCMeta):
     """What both roles have in common.
 
     Attributes:
