@@ -20,6 +20,11 @@ from pathlib import Path
 from bench import compiled, peers
 from bench.targets import (
     BACKEND,
+    BY_H2LOAD,
+    GRPC,
+    HTTP2,
+    HTTP2_BACKEND,
+    HTTP2_TWO,
     LOAD_CORE,
     ONE,
     PROXY_CORE,
@@ -35,7 +40,7 @@ from bench.targets import (
 )
 
 RESULTS = Path(__file__).parent / "results"
-GOALS = {ONE: 1.3, TWO: 1.2, TCP: 1.0}  # times Envoy
+GOALS = {ONE: 1.3, TWO: 1.2, TCP: 1.0, HTTP2: 0.5, HTTP2_TWO: 0.5, GRPC: 0.5}  # times Envoy
 
 
 @dataclass
@@ -80,7 +85,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=2, help="of each sample")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--only", nargs="+", default=[], help="names of targets: devmesh envoy ...")
-    parser.add_argument("--kind", nargs="+", default=[], help=f"of {ONE!r}, {TWO!r}, {TCP!r}")
+    parser.add_argument("--kind", nargs="+", default=[], help=f"of {list(GOALS)}")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     for program in ("wrk", "nginx", "taskset"):
@@ -109,16 +114,17 @@ def measure(targets: list[Target], asked: argparse.Namespace, notes: list[str]) 
     rows: list[Row] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="devmesh-bench-")))
-        notes.append(_prepared(folder))
+        if any(target.name == "devmesh" for target in targets):
+            notes.append(_prepared(folder))
         config = folder / "backend.conf"
-        config.write_text(peers.backend(BACKEND, folder))
+        config.write_text(peers.backend(BACKEND, HTTP2_BACKEND, folder))
         _keep(stack, BACKEND, [which("nginx") or "nginx", "-c", str(config)], folder)
         _keep(stack, SINK, [sys.executable, "-m", "bench.bulk", "sink", str(SINK)], folder)
         running: dict[Target, Running] = {}
         for target in targets:
             running[target] = target.start(folder)
             stack.callback(running[target].stop)
-            rows += [Row(target, n) for n in ([1] if target.kind == TCP else asked.connections)]
+            rows += [Row(target, n) for n in _connections(target, asked.connections)]
         for number in range(asked.rounds):
             for row in rows if number % 2 == 0 else reversed(rows):
                 told = f"round {number + 1}/{asked.rounds}: {row.target.name}, {row.target.kind}"
@@ -127,6 +133,12 @@ def measure(targets: list[Target], asked: argparse.Namespace, notes: list[str]) 
                 row.resident = max(row.resident, running[row.target].resident())
         print("\r" + " " * 70 + "\r", end="", file=sys.stderr)
     return rows
+
+
+def _connections(target: Target, asked: list[int]) -> list[int]:
+    if target.kind in BY_H2LOAD:
+        return [_CONNECTIONS]
+    return [1] if target.kind == TCP else asked
 
 
 def _prepared(folder: Path) -> str:
@@ -154,6 +166,8 @@ def _sample(row: Row, running: Running, seconds: float) -> Sample:
         command = [sys.executable, "-m", "bench.bulk", "source", str(running.port), str(seconds)]
         rate = float(_run(command))
         return Sample(rate, cpu=(running.cpu() - before) / (rate * seconds) * 1e6)
+    if row.target.kind in BY_H2LOAD:
+        return _by_h2load(row, running, seconds)
     told = ""
     for _ in range(3):  # wrk sometimes prints no percentiles
         before = running.cpu()
@@ -175,6 +189,25 @@ def _sample(row: Row, running: Running, seconds: float) -> Sample:
         errors,
         running.lateness(),
     )
+
+
+_CONNECTIONS, _STREAMS = 4, 10  # of h2load
+
+
+def _by_h2load(row: Row, running: Running, seconds: float) -> Sample:
+    """h2load tells no percentiles."""
+    before = running.cpu()
+    command = ["h2load", f"-c{_CONNECTIONS}", f"-m{_STREAMS}", f"-D{int(seconds)}"]
+    if row.target.kind == GRPC:
+        body = Path(__file__).with_name("message.bin")
+        command += ["-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers"]
+    path = "grpc/Service/Method" if row.target.kind == GRPC else "reviews/0"
+    told = _run([*command, f"http://127.0.0.1:{running.port}/{path}"])
+    done = int(_find(r"(\d+) succeeded", told))
+    spent = running.cpu() - before
+    errors = sum(int(n) for n in re.findall(r"(\d+) (?:failed|errored|timeout|3xx|4xx|5xx)", told))
+    rate = float(_find(r"finished in [^,]+, ([\d.]+) req/s", told))
+    return Sample(rate, cpu=spent / max(1, done) * 1e6, errors=errors, late=running.lateness())
 
 
 _PERCENTILE = re.compile(r"(?m)^\s+99%\s+[\d.]+(?:us|ms|s)\b")

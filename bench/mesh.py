@@ -40,10 +40,11 @@ def instance(name: str, address: str) -> Instance:
     return Instance(name, f"{name}-0", workload, Identity("cluster.local", "default", name), (address,), True)
 
 
-def snapshot(port: int, *, hops: int) -> Snapshot:
+def snapshot(port: int, *, hops: int, http2: bool = False) -> Snapshot:
     """Return a mesh of two workloads, with three routes and subsets by weight between them.
 
     Args:
+        http2: It is spoken to the destination.
         hops: 1: the destination has no proxy; 2: it has one, and the hop between is mutual TLS.
     """
     caller, called = instance("productpage", "10.244.0.1"), instance("reviews", POD)
@@ -54,7 +55,7 @@ def snapshot(port: int, *, hops: int) -> Snapshot:
     for subset in ("", "v1", "v2"):
         name = f"outbound|9080|{subset}|{HOST}"
         tls = UpstreamTls(sni=f"outbound_.9080_.{subset or '_'}_.{HOST}")
-        clusters[name] = Cluster(name, reference, 9080, subset, endpoints=(endpoint,), tls=tls)
+        clusters[name] = Cluster(name, reference, 9080, subset, endpoints=(endpoint,), tls=tls, http2=http2)
     split = tuple(Weighted(f"outbound|9080|{subset}|{HOST}", 50) for subset in ("v1", "v2"))
     one = (Weighted(f"outbound|9080|v2|{HOST}"),)
     operation = f"{HOST}:9080/*"
@@ -86,11 +87,11 @@ def snapshot(port: int, *, hops: int) -> Snapshot:
     )
 
 
-async def serve(port: int, *, hops: int, tcp: bool, state: Path) -> None:
+async def serve(port: int, *, hops: int, tcp: bool, http2: bool, state: Path) -> None:
     """Serve; where, and how late a task that sleeps 5 ms is, is written to `state`."""
     network = LoopbackNetwork()
     network.places[POD, port] = ("127.0.0.1", port)
-    feed = SnapshotFeed(snapshot(port, hops=hops))
+    feed = SnapshotFeed(snapshot(port, hops=hops, http2=http2))
     certificates = Certificates(CertificateAuthority("cluster.local", time.time()))
     reactor = EpollReactor(network, network.original)
     engine = Engine(feed, network, network, certificates, Recorder(feed), reactor=reactor)
@@ -117,12 +118,14 @@ def main() -> None:
     parser.add_argument("--to", type=int, required=True, help="the application's port")
     parser.add_argument("--hops", type=int, default=1)
     parser.add_argument("--tcp", action="store_true")
+    parser.add_argument("--http2", action="store_true")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--profile", type=Path, help="write a profile there when interrupted")
     asked = parser.parse_args()
 
     def run() -> None:
-        trio.run(partial(serve, asked.to, hops=asked.hops, tcp=asked.tcp, state=asked.state))
+        how = {"hops": asked.hops, "tcp": asked.tcp, "http2": asked.http2, "state": asked.state}
+        trio.run(partial(serve, asked.to, **how))
 
     if not asked.profile:
         run()

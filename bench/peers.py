@@ -12,12 +12,22 @@ from devmesh.model.identity import Identity
 from devmesh.security.ca import CertificateAuthority
 
 _TYPES = "type.googleapis.com/envoy.extensions"
+_HTTP2 = {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }
+}
 _HTTP = f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 BODY = '{"id":"0","podname":"reviews-v1","reviews":"' + "x" * 960 + '"}'  # about 1 KB of JSON
 
 
-def backend(port: int, folder: Path) -> str:
-    """Return nginx's configuration as the application: a short JSON document, without end."""
+MESSAGE = "\\0\\0\\0\\0d" + "x" * 100  # one of gRPC, as nginx's configuration has it
+
+
+def backend(port: int, http2: int, folder: Path) -> str:
+    """Return nginx's configuration as the application: a short JSON document, without end; by HTTP/2, too,
+    and there a call of gRPC below /grpc."""
     return f"""
 worker_processes 1; daemon off; master_process off;
 pid {folder}/backend.pid; error_log {folder}/backend.err;
@@ -25,6 +35,13 @@ events {{ worker_connections 2048; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 3600;
   server {{ listen 127.0.0.1:{port}; location / {{ default_type application/json; return 200 '{BODY}'; }} }}
+  server {{
+    listen 127.0.0.1:{http2} http2; http2_max_requests 1000000000; http2_idle_timeout 3600s;
+    location / {{ default_type application/json; return 200 '{BODY}'; }}
+    location /grpc {{
+      types {{ }} default_type application/grpc; add_trailer grpc-status 0; return 200 '{MESSAGE}';
+    }}
+  }}
 }}
 """
 
@@ -71,7 +88,7 @@ def haproxy_tcp(listen: int, to: int) -> str:
     )
 
 
-def envoy(listen: int, to: int, folder: Path, *, hops: int) -> str:
+def envoy(listen: int, to: int, folder: Path, *, hops: int, http2: bool = False) -> str:
     """Return Envoy's configuration: one listener, or two with mutual TLS between them."""
     inner = listen + 1
     clusters = [_cluster("app", to)]
@@ -82,6 +99,9 @@ def envoy(listen: int, to: int, folder: Path, *, hops: int) -> str:
         inside = _listener(inner, _manager("in", "app", routed=False))
         inside["filter_chains"][0]["transport_socket"] = _tls(folder, server=True)
         listeners.append(inside)
+    if http2:
+        for cluster in clusters:
+            cluster["typed_extension_protocol_options"] = _HTTP2
     return json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}})
 
 

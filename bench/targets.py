@@ -18,7 +18,7 @@ from bench import peers
 from bench.compiled import ROOT, build
 
 LOAD_CORE, PROXY_CORE = 0, min(1, (os.cpu_count() or 1) - 1)
-BACKEND, SINK = 19080, 19090
+BACKEND, HTTP2_BACKEND, SINK = 19080, 19081, 19090
 
 
 @dataclass
@@ -143,13 +143,19 @@ def _peer(
     return start
 
 
-def _devmesh(hops: int, *, tcp: bool = False, pure: bool = False) -> Callable[[Path], Running]:
+def _devmesh(
+    hops: int, *, tcp: bool = False, http2: str = "", pure: bool = False
+) -> Callable[[Path], Running]:
+    """`http2` tells apart what is measured of it."""
+
     def start(folder: Path) -> Running:
-        own = folder / f"devmesh-{hops}-{tcp}-{pure}"
+        own = folder / f"devmesh-{hops}-{tcp}-{http2.replace('/', '')}-{pure}"
         own.mkdir()
         state = own / "state.json"
-        command = [sys.executable, "-m", "bench.mesh", "--to", str(SINK if tcp else BACKEND)]
+        to = SINK if tcp else HTTP2_BACKEND if http2 else BACKEND
+        command = [sys.executable, "-m", "bench.mesh", "--to", str(to)]
         command += ["--hops", str(hops), "--state", str(state), *(["--tcp"] if tcp else [])]
+        command += ["--http2"] if http2 else []
         where = ROOT if pure else build(folder)
         process = pinned(PROXY_CORE, command, own, where)
         until = time.monotonic() + 15
@@ -177,6 +183,25 @@ def _envoy(number: int) -> Callable[[str], list[str]]:
 
 PURE = "devmesh, pure Python"  # the checkout as it is; "devmesh" is what the wheel contains
 ONE, TWO, TCP = "one hop", "two hops, mTLS", "tcp"
+HTTP2, HTTP2_TWO, GRPC = "one hop, HTTP/2", "two hops, mTLS, HTTP/2", "one hop, gRPC"
+BY_H2LOAD = (HTTP2, HTTP2_TWO, GRPC)
+
+
+def _multiplexed(kind: str, hops: int, port: int, number: int) -> tuple[Target, ...]:
+    """Return the rows of HTTP/2 of one kind; `port` and `number` are Envoy's own."""
+
+    def config(folder: Path) -> str:
+        return peers.envoy(port, HTTP2_BACKEND, folder, hops=hops, http2=True)
+
+    direct = (Target("direct", kind, "h2load", lambda folder: Running(HTTP2_BACKEND, None)),)
+    return (
+        *(direct if hops == 1 else ()),
+        Target("devmesh", kind, "h2load", _devmesh(hops, http2=kind)),
+        Target(PURE, kind, "h2load", _devmesh(hops, http2=kind, pure=True)),
+        Target("envoy", kind, "envoy", _peer("envoy", port, config, _envoy(number))),
+    )
+
+
 TARGETS = (
     Target("direct", ONE, "", lambda folder: Running(BACKEND, None)),
     Target("devmesh", ONE, "", _devmesh(1)),
@@ -215,4 +240,7 @@ TARGETS = (
     Target(
         "haproxy", TCP, "haproxy", _peer("haproxy", 19260, lambda f: peers.haproxy_tcp(19260, SINK), _haproxy)
     ),
+    *_multiplexed(HTTP2, 1, 19270, 4),
+    *_multiplexed(HTTP2_TWO, 2, 19280, 5),
+    *_multiplexed(GRPC, 1, 19290, 6),
 )
