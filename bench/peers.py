@@ -36,7 +36,7 @@ http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 3600;
   server {{ listen 127.0.0.1:{port}; location / {{ default_type application/json; return 200 '{BODY}'; }} }}
   server {{
-    listen 127.0.0.1:{http2} http2; http2_max_requests 1000000000; http2_idle_timeout 3600s;
+    listen 127.0.0.1:{http2} http2;
     location / {{ default_type application/json; return 200 '{BODY}'; }}
     location /grpc {{
       types {{ }} default_type application/grpc; add_trailer grpc-status 0; return 200 '{MESSAGE}';

@@ -189,18 +189,34 @@ def pairs(fields: Fields) -> Block:
     return [(name.encode("latin-1"), value.encode("latin-1"), False) for name, value in fields]
 
 
+_lines: dict[bytes, tuple[bytes, bytes, bool]] = {}  # as fields: most come again and again
+
+
+def _field(line: bytes) -> tuple[bytes, bytes, bool]:
+    """Return a line as a field. Ids, which are new each time, are not to be kept in a table of HPACK's."""
+    name, _, value = line.partition(b": ")
+    if name in _IDS:
+        return name, value, True
+    if len(_lines) >= _MAX_KNOWN:
+        _lines.clear()
+    field = _lines[line] = (name, value, False)
+    return field
+
+
 def request_block(head: str, scheme: str) -> Block:
     """Return what HTTP/1.1 writes as `head` as a block."""
     lines = head.encode("latin-1").split(b"\r\n")
     method, _, rest = lines[0].partition(b" ")
     authority = b""
     fields: Block = []
+    find, add = _lines.get, fields.append
     for line in lines[1:-2]:
-        name, _, value = line.partition(b": ")
+        field = find(line) or _field(line)
+        name = field[0]
         if name not in _IN_H1:
-            fields.append((name, value, False))
+            add(field)
         elif name == b"host":
-            authority = value
+            authority = field[1]
     if method == b"CONNECT":
         return [(b":method", method, False), (b":authority", authority, False), *fields]
     return [

@@ -18,12 +18,15 @@ TABLE_SIZE = 4096  # bytes: the default, which is never raised for what is read
 class Compression:
     """Both directions of one connection."""
 
-    __slots__ = ("_decoder", "_encoder", "encode")
+    __slots__ = ("_decoder", "_encoder")
 
     def __init__(self) -> None:
         self._decoder = Decoder(MAX_HEAD)
         self._encoder = Encoder()
-        self.encode = self._encoder.encode
+
+    def encode(self, block: Block) -> bytes:
+        """Return a block as bytes; without Huffman's code, which costs both sides more than it saves here."""
+        return cast("bytes", self._encoder.encode(block, False))
 
     def decode(self, block: bytes) -> Block:
         """Return the fields of a block.
