@@ -213,6 +213,11 @@ def direct_response(written: HTTPDirectResponse) -> DirectResponse:
     return DirectResponse(written.status, content)
 
 
+def template(text: str) -> str:
+    """Return RE2's rewrite string as Python's template: ``\\0`` to ``\\9`` are groups, ``\\\\`` is itself."""
+    return re.sub(r"\\(.)", lambda found: rf"\g<{found[1]}>" if found[1].isdigit() else r"\\", text)
+
+
 def rewrite(
     written: HTTPRewrite | None,
     match: HTTPMatchRequest | None,
@@ -225,7 +230,7 @@ def rewrite(
     ``/`` in its place takes the slash behind it, too (Gateway API)."""
     host = (written.authority if written else "") or by_headers
     if written and (regex := written.uri_regex_rewrite):
-        return Rewrite(regex=pattern(regex.match), substitution=regex.rewrite, authority=host)
+        return Rewrite(regex=pattern(regex.match), substitution=template(regex.rewrite), authority=host)
     if written and written.uri == "/" and by_segment and (prefix := _prefix(match)):
         found = pattern(f"^{re.escape(prefix.rstrip('/'))}(/?)(.*)")
         return Rewrite(regex=found, substitution=r"/\2", authority=host)

@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
 
 
-def expander(exchange: Exchange, response: Response | None) -> Expand:
-    """Return what expands operators for one exchange; RESP needs the `response`."""
+def expander(exchange: Exchange, response: Response | None, *, rewritten: bool = True) -> Expand:
+    """Return what expands operators for one exchange; RESP needs the `response`.
+
+    Args:
+        rewritten: REQ sees path and authority as they are sent on. Envoy evaluates a request's own headers
+            before that.
+    """
 
     def expand(name: str, argument: str) -> str | None:
         request, side = exchange.request, exchange.side
         match name:
             case "REQ":
-                return named(argument, lambda header: _of_request(exchange, header))
+                return named(argument, lambda header: _of_request(exchange, header, rewritten))
             case "RESP":
                 return named(argument, response.headers.get) if response is not None else None
             case "PROTOCOL":
@@ -56,15 +61,15 @@ def expander(exchange: Exchange, response: Response | None) -> Expand:
     return expand
 
 
-def _of_request(exchange: Exchange, header: str) -> str | None:
+def _of_request(exchange: Exchange, header: str, rewritten: bool) -> str | None:
     request = exchange.request
     match header:
         case ":method":
             return request.method
         case ":path":
-            return exchange.path
+            return exchange.path if rewritten else request.path
         case ":authority" | "host":
-            return exchange.authority
+            return exchange.authority if rewritten else request.authority
         case ":scheme":
             return request.scheme
         case "x-request-id":

@@ -217,7 +217,7 @@ class ClientSide(Side):
         request = exchange.request
         if route.rewrite is not None:
             exchange.path = rewriting.path(route.rewrite, request.path)
-            if exchange.path != request.path:
+            if route.rewrite.path is not None or route.rewrite.regex is not None:
                 exchange.original_path = request.path
             exchange.authority = route.rewrite.authority or request.authority
         # Envoy: a destination's own counts where the route has none.
@@ -251,7 +251,7 @@ class ClientSide(Side):
         more = self._edge(request) if self._gateway else f"x-forwarded-proto: {self._proto(request)}\r\n"
         if exchange.original_path:
             more += f"x-envoy-original-path: {exchange.original_path}\r\n"
-        if exchange.authority is not request.authority:
+        if route.rewrite is not None and route.rewrite.authority:
             more += f"x-envoy-original-host: {request.authority}\r\n"
         if timeout and request.is_grpc:  # Envoy: the next one hears what is in force
             more += f"grpc-timeout: {timeout_text(timeout)}\r\n"
@@ -271,7 +271,7 @@ class ClientSide(Side):
         return given if given in ("http", "https") else self.scheme
 
     def _change(self, exchange: Exchange, route: Route, fields: Fields) -> Fields:
-        expand = expander(exchange, None)
+        expand = expander(exchange, None, rewritten=False)
         for ops in (exchange.weighted.request_headers, route.request_headers):
             if ops is not NO_OPS:
                 authority = headers.apply(ops, fields, expand)

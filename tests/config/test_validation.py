@@ -131,6 +131,16 @@ VIRTUAL_SERVICES = [
         "RE2",
     ),
     (
+        f"{{hosts: [a], http: [{{{ROUTE}, rewrite: {{uriRegexRewrite: {{match: '(a)', rewrite: '\\2'}}}}}}]}}",
+        "spec.http[0].rewrite.uriRegexRewrite.rewrite",
+        "none of the 1 groups",
+    ),
+    (
+        f"{{hosts: [a], http: [{{{ROUTE}, rewrite: {{uriRegexRewrite: {{match: '(a)', rewrite: '\\n'}}}}}}]}}",
+        "spec.http[0].rewrite.uriRegexRewrite.rewrite",
+        "number of a group",
+    ),
+    (
         f"{{hosts: [a], http: [{{{ROUTE}, rewrite: {{authority: x}}, headers: {{request: {{set: {{Host: y}}}}}}}}]}}",
         "spec.http[0].headers.request.set[Host]",
         "set already",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from devmesh.pilot.actions import both
+from devmesh.pilot.actions import both, template
 from devmesh.snapshot.route import NO_OPS, HeaderOps
 from devmesh.traffic.headers import apply
 
@@ -27,3 +27,12 @@ def test_the_only_destination_speaks_after_its_route(
     fields = [("x", "0")]
     apply(both(first, second), fields, lambda name, argument: None)
     assert fields == sent
+
+
+@pytest.mark.parametrize(
+    ("written", "made"), [(r"/\2/\1", "/b/a"), (r"[\0]", "[ab]"), (r"\10", "a0"), (r"\\1", r"\1"), ("x", "x")]
+)
+def test_groups_are_named_as_re2_does(written: str, made: str) -> None:
+    import re2
+
+    assert re2.compile("(a)(b)").sub(template(written), "ab") == made

@@ -216,7 +216,25 @@ def rewrite(rewrite: HTTPRewrite | None, path: Path) -> Iterator[Cause]:
         yield from istio.needs(regex.match, (*path, "uriRegexRewrite", "match"))
         yield from istio.needs(regex.rewrite, (*path, "uriRegexRewrite", "rewrite"))
         if regex.match:
-            yield from istio.regex(regex.match, (*path, "uriRegexRewrite", "match"))
+            wrong = list(istio.regex(regex.match, (*path, "uriRegexRewrite", "match")))
+            yield from wrong
+            if not wrong and (detail := _unusable(regex.match, regex.rewrite)):
+                yield invalid((*path, "uriRegexRewrite", "rewrite"), regex.rewrite, detail)
+
+
+def _unusable(pattern: str, text: str) -> str:
+    """Tell what is wrong with the text that is put in a pattern's place; Envoy refuses it, too."""
+    import re2
+
+    groups = re2.compile(pattern).groups
+    for escaped in re.findall(r"\\(.?)", text, re.DOTALL):
+        if escaped.isdigit() and int(escaped) > groups:
+            return f"\\{escaped} is none of the {groups} groups of match"
+        if not escaped.isdigit() and escaped != "\\":
+            return (
+                f"after a backslash comes the number of a group, or a backslash, not {escaped or 'nothing'}"
+            )
+    return ""
 
 
 def authority_once(rewrite: HTTPRewrite | None, headers: Headers | None, path: Path) -> Iterator[Cause]:
