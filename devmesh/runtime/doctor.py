@@ -215,9 +215,13 @@ def check_resolver(servers: Callable[[], Sequence[str]] | None = None) -> Check:
 
 
 def check_ports(ports: Iterable[int] = (*PORTS, *_COLLECTORS)) -> Iterator[Check]:
-    """The ports that `devmesh up` listens on by itself; a running devmesh has them too."""
+    """The ports that `devmesh up` listens on by itself; those of a running mesh are as they should be."""
     busy = [port for port in ports if not _is_free(port)]
+    meshes = _ports_of_meshes() if busy else {}
     for port in busy:
+        if port in meshes:
+            yield Check(f"port {port}", "ok", f"127.0.0.1:{port} is that of mesh {meshes[port]!r}")
+            continue
         wanted = PORTS.get(port)
         fix = f"end what listens there (ss -ltnp 'sport = :{port}')"
         if wanted:
@@ -230,6 +234,19 @@ def check_ports(ports: Iterable[int] = (*PORTS, *_COLLECTORS)) -> Iterator[Check
         yield Check(f"port {port}", "warn", f"127.0.0.1:{port} is in use{what}", fix)
     if not busy:
         yield Check("ports", "ok", "those of `devmesh up` are free")
+
+
+def _ports_of_meshes() -> dict[int, str]:
+    """Return what the running meshes of this user listen on, each with its mesh's name."""
+    found: dict[int, str] = {}
+    for state in StateDir.all():
+        about = state.running() or {}
+        urls = (about.get("api") or {}).values()
+        for address in (*urls, *(about.get("gateways") or {}).values()):
+            port = str(address).rpartition(":")[2]
+            if port.isdecimal():
+                found[int(port)] = state.name
+    return found
 
 
 def _is_free(port: int) -> bool:

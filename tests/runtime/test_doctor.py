@@ -162,6 +162,26 @@ def test_a_busy_port_is_named_with_its_option() -> None:
     assert check.status == "ok"
 
 
+def test_the_ports_of_a_running_mesh_are_as_they_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    state = StateDir.of("shop")
+    with socket.socket() as api, socket.socket() as gateway, state.lock():
+        ports = []
+        for held in (api, gateway):
+            held.bind(("127.0.0.1", 0))
+            held.listen()
+            ports.append(held.getsockname()[1])
+        state.write_run({
+            "api": {"url": f"http://127.0.0.1:{ports[0]}", "token_file": "/x/token"},
+            "gateways": {"http": f"127.0.0.1:{ports[1]}"},
+        })  # fmt: skip
+        checks = list(doctor.check_ports(ports))
+    assert [check.status for check in checks] == ["ok", "ok"]
+    assert all("mesh 'shop'" in check.detail for check in checks)
+
+
 def test_resolver_and_clock() -> None:
     assert doctor.check_resolver(lambda: ("10.0.0.1",)).status == "ok"
     assert doctor.check_resolver(tuple).status == "warn"
