@@ -40,7 +40,8 @@ def home() -> Iterator[Path]:
     skipped = shutil.ignore_patterns(
         "__pycache__", "kubernetes", "kubectl*", "playwright*", "envoy*", "mypy", "mypyc"
     )
-    shutil.copytree(ROOT / "devmesh", folder / "code" / "devmesh", ignore=skipped)
+    own = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "devmesh", folder / "code" / "devmesh", ignore=own)
     shutil.copytree(site.getsitepackages()[0], folder / "code", ignore=skipped, dirs_exist_ok=True)
     shutil.copytree(SAMPLE, folder / "bookinfo", ignore=skipped)
     for path in (folder, *folder.iterdir()):
