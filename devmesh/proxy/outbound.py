@@ -38,7 +38,7 @@ from devmesh.traffic.routing import RequestHead, find_route, find_virtual_host, 
 if TYPE_CHECKING:
     from devmesh.proxy.exchange import Exchange
 
-_DROPPED_GRPC, _AT_GATEWAY_GRPC = DROPPED | {"grpc-timeout"}, AT_GATEWAY | {"grpc-timeout"}
+_GRPC = {dropped: dropped | {"grpc-timeout"} for dropped in (DROPPED, REWRITTEN, AT_GATEWAY)}
 
 
 class ClientSide(Side):
@@ -211,7 +211,9 @@ class ClientSide(Side):
         if not self._gateway or self._proto(request) == request.scheme:
             return request
         named = request.headers
-        return RequestHead(request.method, request.path, request.authority, self._proto(request), named)
+        meant = RequestHead(request.method, request.path, request.authority, self._proto(request), named)
+        meant.repeated = request.repeated
+        return meant
 
     def _forward(self, exchange: Exchange, route: Route) -> None:
         request = exchange.request
@@ -239,8 +241,8 @@ class ClientSide(Side):
             dropped = REWRITTEN
         else:
             dropped = DROPPED
-        if request.is_grpc:
-            dropped = _AT_GATEWAY_GRPC if self._gateway else _DROPPED_GRPC
+        if request.is_grpc:  # what time is left is said anew
+            dropped = _GRPC[dropped]
         if route.request_headers is NO_OPS and exchange.weighted.request_headers is NO_OPS:
             lines = sent_on(request, dropped)
         else:

@@ -355,6 +355,14 @@ def test_https_redirect_lets_through_what_a_trusted_proxy_got_by_https() -> None
     assert status_of(mesh.ask(get("b", "x-forwarded-proto: https"))) == 301
 
 
+def test_repeated_headers_match_one_by_one_whatever_the_client_spoke() -> None:
+    jason = Route(matches=(Match(headers=(("x-user", Exact("jason")),)),), redirect=Redirect(path="/his"))
+    mesh = Edge(http(jason, TO_B), Topology(trusted_hops=1))
+    names = ("x-user: other", "x-user: jason")
+    assert status_of(mesh.ask(get("b", *names))) == 301
+    assert status_of(mesh.ask(get("b", "x-forwarded-proto: https", *names))) == 301
+
+
 def test_a_proxy_header_tells_the_client() -> None:
     mesh = Edge(http(), Topology(proxy_protocol=True))
     header = b"PROXY TCP4 192.0.2.7 198.51.100.1 4321 80\r\n"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from devmesh.snapshot.route import DirectResponse, Fault, Redirect, Retry, Route
+from devmesh.snapshot.route import DirectResponse, Fault, Redirect, Retry, Rewrite, Route
 from devmesh.traffic import retry
 from tests.proxy.http2.peers import Fields, Message, Peer, Server
 from tests.proxy.http2.test_conversations import client_of, http2_cluster, speaking
@@ -43,6 +43,15 @@ def test_a_unary_call() -> None:
         assert (record.protocol, record.status, record.grpc_status) == ("grpc", 200, 0)
         assert (record.request_messages, record.response_messages) == (1, 1)
         assert record.details == "via_upstream"
+
+
+def test_a_rewritten_call_tells_its_own_original_path_alone() -> None:
+    app = App(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    rewritten = replace(TO_B, rewrite=Rewrite("/other"))
+    call(Mesh(snapshot(rewritten), app), [("x-envoy-original-path", "/forged")])
+    assert app.heard.startswith(b"POST /other HTTP/1.1\r\n")
+    assert app.heard.count(b"x-envoy-original-path: ") == 1
+    assert b"x-envoy-original-path: /pkg.Service/Method\r\n" in app.heard
 
 
 @pytest.mark.parametrize(
