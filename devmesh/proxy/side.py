@@ -24,7 +24,8 @@ from devmesh.telemetry.record import Record
 from devmesh.traffic.limiting import Buckets
 
 if TYPE_CHECKING:
-    from devmesh.proxy.exchange import Carrier, Exchange
+    from devmesh.proxy.ends import Carrier
+    from devmesh.proxy.exchange import Exchange
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"})
 # What no peer may tell: these are said by the proxy itself, or meant for it alone.
